@@ -1,0 +1,46 @@
+"""Child registries of MMEngine's, in the scope ``mscmreid``.
+
+Every root registry that a run touches has a child here, because MMEngine warns about each one that is
+missing. ``locations`` name the packages whose import registers the components; MMEngine imports them on the
+first look-up, so importing this module costs nothing.
+"""
+
+from mmengine import registry as root
+
+_DATA = ["mscmreid.datasets"]
+_MODELS = ["mscmreid.models"]
+_ENGINE = ["mscmreid.engine"]
+_EVALUATION = ["mscmreid.evaluation"]
+_VIEWS = ["mscmreid.models", "mscmreid.datasets"]
+
+
+def _child(name: str, parent: root.Registry, locations: list[str]) -> root.Registry:
+    return root.Registry(name, parent=parent, scope="mscmreid", locations=locations)
+
+
+DATASETS = _child("dataset", root.DATASETS, _DATA)
+DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, _DATA)
+TRANSFORMS = _child("transform", root.TRANSFORMS, _VIEWS)
+FUNCTIONS = _child("function", root.FUNCTIONS, [*_DATA, *_ENGINE])
+
+MODELS = _child("model", root.MODELS, _MODELS)
+MODEL_WRAPPERS = _child("model_wrapper", root.MODEL_WRAPPERS, _ENGINE)
+WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, _MODELS)
+
+METRICS = _child("metric", root.METRICS, _EVALUATION)
+EVALUATOR = _child("evaluator", root.EVALUATOR, _EVALUATION)
+TASK_UTILS = _child("task util", root.TASK_UTILS, _EVALUATION)
+
+RUNNERS = _child("runner", root.RUNNERS, _ENGINE)
+RUNNER_CONSTRUCTORS = _child("runner constructor", root.RUNNER_CONSTRUCTORS, _ENGINE)
+LOOPS = _child("loop", root.LOOPS, _ENGINE)
+HOOKS = _child("hook", root.HOOKS, _ENGINE)
+STRATEGIES = _child("strategy", root.STRATEGIES, _ENGINE)
+OPTIMIZERS = _child("optimizer", root.OPTIMIZERS, _ENGINE)
+OPTIM_WRAPPERS = _child("optim_wrapper", root.OPTIM_WRAPPERS, _ENGINE)
+OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS, _ENGINE)
+PARAM_SCHEDULERS = _child("parameter scheduler", root.PARAM_SCHEDULERS, _ENGINE)
+VISUALIZERS = _child("visualizer", root.VISUALIZERS, _ENGINE)
+VISBACKENDS = _child("vis_backend", root.VISBACKENDS, _ENGINE)
+LOG_PROCESSORS = _child("log_processor", root.LOG_PROCESSORS, _ENGINE)
+INFERENCERS = _child("inferencer", root.INFERENCERS, _ENGINE)
