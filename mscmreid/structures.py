@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -69,7 +69,7 @@ class Rows:
 
     def expand_branches(self, num_branches: int) -> Rows:
         """[plain; branch 1; ...]: the rows repeated ``num_branches`` times, branch numbered 0, 1, ..."""
-        return Rows.cat([Rows(self.label, self.modality, self.stream, self.branch + b, self.image) for b in range(num_branches)])
+        return Rows.cat([replace(self, branch=self.branch + b) for b in range(num_branches)])
 
     def __getitem__(self, index) -> Rows:
         """The rows that a mask, slice or integer tensor selects."""

@@ -1,0 +1,58 @@
+"""Batch-hard triplet loss (Hermans et al., In Defense of the Triplet Loss, arXiv 1703.07737, equation 5)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mscmreid.models.losses.distances import same, self_distances
+from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.registry import MODELS
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """mean_i max(0, farthest positive - nearest negative + margin), a row counted as its own positive.
+
+    A row without negatives counts as 0.
+
+    Args:
+        features: (N, D), fp32 or fp64.
+        labels: (N,) integers.
+        margin: not negative.
+
+    Returns:
+        A scalar.
+    """
+    distances, same_class = self_distances(features), same(labels)
+    positive = distances.masked_fill(~same_class, 0.0).amax(1)
+    negative = distances.masked_fill(same_class, math.inf).amin(1)
+    return (positive - negative + margin).clamp_min(0).mean()
+
+
+@MODELS.register_module()
+class BatchHardTripletLoss(nn.Module):
+    """Batch-hard triplet on un-normalised features of all modalities and streams; see :func:`batch_hard_triplet`.
+
+    Args:
+        margin: by how much the nearest negative must be farther than the farthest positive; not negative.
+    """
+
+    def __init__(self, margin: float = 0.3) -> None:
+        super().__init__()
+        if margin < 0:
+            raise ValueError(f"expected margin >= 0, found {margin}")
+        self.margin = margin
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
+        with full_precision(features):
+            return batch_hard_triplet(checked(features, labels=labels), labels, self.margin)

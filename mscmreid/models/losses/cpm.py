@@ -1,0 +1,123 @@
+"""Center-guided pair mining (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mscmreid.models.losses.distances import means_of, paired_distances, pairwise_distances, same
+from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.registry import MODELS
+
+
+def center_guided_pair_mining(
+    features: Tensor, labels: Tensor, side: Tensor, expansion: Tensor, margin: float
+) -> Tensor:
+    """CPM between the plain rows and every expansion of them, summed over the expansions.
+
+    Four groups of rows: 1 and 2 are the plain rows (expansion 0) of side 0 and 1, 3 and 4 the rows of one expansion
+    of side 0 and 1. With c_g(y) the mean of class y in group g, d_ab = ||c_a(y) - c_b(y)||, n_a(y) the distance from
+    c_a(y) to the nearest other class' centre in group a, h(neg, pos) = mean over classes of max(0, pos - neg + m) and
+    sg the stop of the gradient::
+
+        L_123 = h(sg d_13, d_23) + 1/2 [h(n_3, d_23) + h(n_1, d_23)]
+        L_124 = h(sg d_24, d_14) + 1/2 [h(n_4, d_14) + h(n_2, d_14)]
+        CPM = (L_123 + L_124) / 2
+
+    A class takes part in an h where all the centres it needs exist; an h without classes is 0.
+
+    Args:
+        features: (N, D), fp32 or fp64.
+        labels: (N,) integers.
+        side: (N,) integers, 0 or 1: the modality.
+        expansion: (N,) integers: 0 plain, 1, 2, ... expansions, negative: a row that takes no part.
+        margin: m.
+
+    Returns:
+        A scalar.
+    """
+    same_class, same_expansion = same(labels), same(expansion)
+    plain, expanded = expansion == 0, expansion > 0
+
+    # Everything below is per row i of an expansion and stands for the class y_i there: (N,), (N, D) or (N, N).
+    c1, has1 = means_of(features, same_class & (plain & (side == 0)))
+    c2, has2 = means_of(features, same_class & (plain & (side == 1)))
+    c3, has3 = means_of(features, same_class & same_expansion & (side == 0))
+    c4, has4 = means_of(features, same_class & same_expansion & (side == 1))
+    d13, d23 = paired_distances(c1, c3), paired_distances(c2, c3)
+    d14, d24 = paired_distances(c1, c4), paired_distances(c2, c4)
+
+    def nearest_other(center: Tensor, candidates: Tensor) -> Tensor:
+        return pairwise_distances(center, center).masked_fill(~(candidates & ~same_class), math.inf).amin(1)
+
+    n1, n2 = nearest_other(c1, has1[None, :]), nearest_other(c2, has2[None, :])
+    n3, n4 = nearest_other(c3, has3 & same_expansion), nearest_other(c4, has4 & same_expansion)
+
+    # The rows of a class in an expansion share its weight 1.
+    share = expanded.to(features.dtype) / (same_class & same_expansion).sum(1)
+
+    def hinge(negative: Tensor, positive: Tensor, exists: Tensor) -> Tensor:
+        weight = share * (exists & negative.isfinite())
+        num_classes = same_expansion.to(weight.dtype) @ weight  # of the row's expansion
+        # num_classes is 0 only where weight is, too
+        return (weight / num_classes.clamp_min(0.5) * (positive - negative + margin).clamp_min(0)).sum()
+
+    in123, in124 = has1 & has2 & has3, has1 & has2 & has4
+    l123 = hinge(d13.detach(), d23, in123) + (hinge(n3, d23, in123) + hinge(n1, d23, in123)) / 2
+    l124 = hinge(d24.detach(), d14, in124) + (hinge(n4, d14, in124) + hinge(n2, d14, in124)) / 2
+    return (l123 + l124) / 2
+
+
+@MODELS.register_module()
+class CenterGuidedPairMining(nn.Module):
+    """CPM on un-normalised features; see :func:`center_guided_pair_mining`.
+
+    ``groups`` says what the four groups are:
+
+    - ``'branch'`` (DEEN): plain visible, plain infrared, visible and infrared of an expanded branch; the loss is the
+      sum over all expanded branches in the batch.
+    - four stream indices (systems with two views of each modality instead of branches): the streams that are plain
+      visible, plain infrared, second visible and second infrared, e.g. ``(0, 2, 1, 3)`` where the views are listed as
+      visible 1, visible 2, infrared 1, infrared 2. Rows of other streams take no part.
+
+    Args:
+        margin: m; not negative. DEEN: 0.2.
+        groups: ``'branch'`` or four different stream indices.
+    """
+
+    def __init__(self, margin: float = 0.2, groups: str | Sequence[int] = "branch") -> None:
+        super().__init__()
+        if margin < 0:
+            raise ValueError(f"expected margin >= 0, found {margin}")
+        if groups != "branch" and (isinstance(groups, str) or len(groups) != 4 or len(set(groups)) != 4):
+            raise ValueError(f"expected groups='branch' or four different stream indices, found {groups!r}")
+        self.margin = margin
+        self.groups = groups if isinstance(groups, str) else tuple(groups)
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), integer columns (N,) -> scalar; ``image`` is not read.
+
+        ``branch`` is needed for ``groups='branch'``; without an expanded branch in the batch the loss is 0.
+        """
+        with full_precision(features):
+            if isinstance(self.groups, str):
+                features = checked(features, labels=labels, modality=modality, branch=branch)
+                assert branch is not None  # checked
+                return center_guided_pair_mining(features, labels, modality, branch, self.margin)
+            features = checked(features, labels=labels, stream=stream)
+            first, second, third, fourth = self.groups
+            side = ((stream == second) | (stream == fourth)).long()
+            is_plain, is_expanded = (stream == first) | (stream == second), (stream == third) | (stream == fourth)
+            expansion = torch.where(is_expanded, 1, torch.where(is_plain, 0, -1))
+            return center_guided_pair_mining(features, labels, side, expansion, self.margin)

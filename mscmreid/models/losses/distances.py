@@ -1,0 +1,69 @@
+"""Distances and class means that the metric losses share; no loop over rows or classes, no host synchronisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MIN_SQUARED_DISTANCE = 1e-12
+"""Squared distances are raised to this before the root, so that equal points have a finite (zero) gradient."""
+
+
+def _root(squared: Tensor) -> Tensor:
+    return squared.clamp_min(MIN_SQUARED_DISTANCE).sqrt()
+
+
+def paired_distances(x: Tensor, y: Tensor) -> Tensor:
+    """||x_i - y_i||: (N, D), (N, D) -> (N,), at least 1e-6."""
+    return _root((x - y).square().sum(1))
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    # A shift changes no distance and no gradient, but without the common mean the expansion below cancels less.
+    shift = x.mean(0).detach()
+    x, y = x - shift, y - shift
+    norms = x.square().sum(1)[:, None] + y.square().sum(1)[None, :]
+    return torch.addmm(norms, x, y.T, alpha=-2)
+
+
+def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
+    """||x_i - y_j||: (N, D), (M, D) -> (N, M), at least 1e-6."""
+    return _root(_squared_distances(x, y))
+
+
+def self_distances(x: Tensor) -> Tensor:
+    """||x_i - x_j||: (N, D) -> (N, N); the diagonal is exactly 1e-6 and has no gradient."""
+    diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    return _root(_squared_distances(x, x).masked_fill(diagonal, 0.0))
+
+
+def same(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Which entries agree: (N,), (M,) -> bool (N, M); ``y`` is ``x`` if not given."""
+    return x[:, None] == (x if y is None else y)[None, :]
+
+
+def means_of(features: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the features that each line of a mask selects.
+
+    Args:
+        features: (N, D).
+        members: bool (M, N); line i says which rows make mean i.
+
+    Returns:
+        Means (M, D), and bool (M,): which of them have a member. A mean without members is zero.
+    """
+    count = members.sum(1, keepdim=True)
+    weights = members.to(features.dtype) / count.clamp_min(1)
+    return weights @ features, count[:, 0] > 0
+
+
+def mean_where(values: Tensor, valid: Tensor, dim: int = 0) -> Tensor:
+    """Mean along ``dim`` over the valid entries; 0 (with zero gradient) where there are none.
+
+    Args:
+        values: any shape; may hold infinities where not valid.
+        valid: bool, the same shape.
+        dim: the dimension that goes.
+    """
+    total = torch.where(valid, values, 0.0).sum(dim)
+    return total / valid.sum(dim).clamp_min(1)

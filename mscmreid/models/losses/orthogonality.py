@@ -1,0 +1,46 @@
+"""Orthogonality of expanded branches (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481, section 3.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mscmreid.models.losses.distances import same
+from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.registry import MODELS
+
+
+def branch_orthogonality(features: Tensor, stream: Tensor, branch: Tensor, image: Tensor) -> Tensor:
+    """Inner products of the expanded branches of each image, summed, divided by the number of rows.
+
+    Two rows make a pair if they come from the same image in the same stream and from different expanded branches
+    (numbered from 1; plain rows, 0, take no part). Two branches: one pair an image; more: all pairs of branches.
+
+    Args:
+        features: (N, D), fp32 or fp64.
+        stream, branch, image: (N,) integers.
+
+    Returns:
+        A scalar: sum of the pairs' inner products / N.
+    """
+    pairs = same(image) & same(stream) & (branch[:, None] < branch[None, :]) & (branch > 0)[:, None]
+    return (features @ features.T).masked_fill(~pairs, 0.0).sum() / len(features)
+
+
+@MODELS.register_module()
+class BranchOrthogonality(nn.Module):
+    """Keeps the expanded branches of an image apart; see :func:`branch_orthogonality`. DEEN: weight 0.01."""
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Un-normalised features (N, D), ``stream``, ``branch`` and ``image`` (N,) -> scalar; 0 without branches."""
+        with full_precision(features):
+            features = checked(features, stream=stream, branch=branch, image=image)
+            assert branch is not None and image is not None  # checked
+            return branch_orthogonality(features, stream, branch, image)

@@ -1,0 +1,77 @@
+"""Quadruple center triplet loss (MSCMNet, Pattern Recognition 159, 111090, section 3.4)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mscmreid.models.losses.distances import mean_where, means_of, paired_distances, pairwise_distances, same
+from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.registry import MODELS
+
+
+def quadruple_center_triplet(
+    features: Tensor, labels: Tensor, modality: Tensor, stream: Tensor, margin: float, alpha: float
+) -> Tensor:
+    """Pull features to class centres, push them off the centres of other classes.
+
+    With c_cross(i) the mean of class y_i in the other modality, c_own(i) its mean in i's own stream and c_all(j) the
+    mean of class y_j over all rows::
+
+        1/2 [ (1-a) mean_i ||f_i - c_cross(i)|| + a mean_i ||f_i - c_own(i)||
+              + mean_i mean_{j: y_j != y_i} max(0, m - ||f_i - c_all(j)||) ]
+
+    A row whose class has no row of the other modality takes no part in the first mean (0 if that is so for all), a row
+    without any row of another class none in the last.
+
+    Args:
+        features: (N, D), fp32 or fp64.
+        labels, modality, stream: (N,) integers.
+        margin: m.
+        alpha: a, from 0 to 1.
+
+    Returns:
+        A scalar.
+    """
+    same_class = same(labels)
+    pull = features.new_zeros(())
+    if alpha < 1:
+        center, exists = means_of(features, same_class & ~same(modality))
+        pull = pull + (1 - alpha) * mean_where(paired_distances(features, center), exists)
+    if alpha > 0:
+        center, exists = means_of(features, same_class & same(stream))
+        pull = pull + alpha * mean_where(paired_distances(features, center), exists)
+    center, _ = means_of(features, same_class)
+    hinge = (margin - pairwise_distances(features, center)).clamp_min(0)  # (N, N), column j: centre of y_j
+    push = mean_where(mean_where(hinge, ~same_class, dim=1), (~same_class).any(1))
+    return (pull + push) / 2
+
+
+@MODELS.register_module()
+class QuadrupleCenterTripletLoss(nn.Module):
+    """QCT on un-normalised features; see :func:`quadruple_center_triplet`. MSCMNet: margin 0.7, alpha 0.
+
+    Args:
+        margin: distance under which a centre of another class pushes; not negative.
+        alpha: share of the pull to the centre of the row's own stream; the rest goes to the other modality's.
+    """
+
+    def __init__(self, margin: float = 0.7, alpha: float = 0.0) -> None:
+        super().__init__()
+        if margin < 0 or not 0 <= alpha <= 1:
+            raise ValueError(f"expected margin >= 0 and alpha from 0 to 1, found margin={margin}, alpha={alpha}")
+        self.margin = margin
+        self.alpha = alpha
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), integer columns (N,) -> scalar; ``branch`` and ``image`` are not read."""
+        with full_precision(features):
+            features = checked(features, labels=labels, modality=modality, stream=stream)
+            return quadruple_center_triplet(features, labels, modality, stream, self.margin, self.alpha)

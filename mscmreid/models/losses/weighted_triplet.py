@@ -1,0 +1,96 @@
+"""Weighted triplets: AGW's weighted regularised triplet (WRT) and CAJ's enhanced squared difference (ESD).
+
+Sources: Ye et al., Deep Learning for Person Re-Identification: A Survey and Outlook (arXiv 2001.04193), equations 9
+and 10; Ye et al., Channel Augmented Joint Learning for Visible-Infrared Recognition (ICCV 2021), section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mscmreid.models.losses.distances import same, self_distances
+from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.registry import MODELS
+
+MAX_SQUARED_GAP = 88.0
+"""ESD's squares are cut here: exp(88) is near the end of fp32."""
+
+
+def weighted_gap(features: Tensor, labels: Tensor) -> Tensor:
+    """f_i - c_i, weighted positive less weighted negative distance of every row.
+
+    With distances D, positives P_i (i among them) and negatives N_i::
+
+        f_i = sum_P w+ D,  w+_ij = exp(D_ij - max_P D_i) / (sum_P exp(D_ij - max_P D_i) + 1e-6)
+        c_i = sum_N w- D,  w-_ij = exp(-D_ij) / (sum_N exp(-D_ij) + 1e-6)
+
+    The negatives' exponents are not shifted, as in the published training: far negatives lose weight to the 1e-6, and
+    c_i tends to 0 for a row that has none at all. Exponents are masked before exp, so a negative however far beyond
+    the farthest positive gives no overflow.
+
+    Args:
+        features: (N, D), fp32 or fp64.
+        labels: (N,) integers.
+
+    Returns:
+        (N,).
+    """
+    distances, same_class = self_distances(features), same(labels)
+    farthest = distances.masked_fill(~same_class, 0.0).amax(1, keepdim=True)
+    return _weighted_sum(distances, distances - farthest, same_class) - _weighted_sum(distances, -distances, ~same_class)
+
+
+def _weighted_sum(distances: Tensor, exponents: Tensor, mask: Tensor) -> Tensor:
+    weights = exponents.masked_fill(~mask, -math.inf).exp()
+    return (weights * distances).sum(1) / (weights.sum(1) + 1e-6)
+
+
+def weighted_regularized_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    """mean_i log(1 + exp(f_i - c_i)); arguments as :func:`weighted_gap`."""
+    return nn.functional.softplus(weighted_gap(features, labels)).mean()
+
+
+def enhanced_squared_difference(features: Tensor, labels: Tensor) -> Tensor:
+    """mean_i log(1 + exp(+-min((f_i - c_i)^2, 88))), + where f_i > c_i, else -; arguments as :func:`weighted_gap`."""
+    gap = weighted_gap(features, labels)
+    square = gap.square().clamp_max(MAX_SQUARED_GAP)
+    return nn.functional.softplus(torch.where(gap > 0, square, -square)).mean()
+
+
+@MODELS.register_module()
+class WeightedRegularizedTriplet(nn.Module):
+    """AGW's WRT on un-normalised features; see :func:`weighted_regularized_triplet`. It has no margin."""
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
+        with full_precision(features):
+            return weighted_regularized_triplet(checked(features, labels=labels), labels)
+
+
+@MODELS.register_module()
+class EnhancedSquaredDifference(nn.Module):
+    """CAJ's ESD on un-normalised features; see :func:`enhanced_squared_difference`. It has no margin."""
+
+    def forward(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        modality: Tensor,
+        stream: Tensor,
+        branch: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
+        with full_precision(features):
+            return enhanced_squared_difference(checked(features, labels=labels), labels)

@@ -1,0 +1,146 @@
+"""The one model class: which system it is, its config says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mscmreid.registry import MODELS
+from mscmreid.structures import MODALITIES, ReIDDataSample, Rows, modality_index
+
+
+@MODELS.register_module()
+class CrossModalReID(BaseModel):
+    """Stems, trunk and plugins; neck; classifier with losses.
+
+    Args:
+        backbone, neck, head: configs of the parts; the neck's and the head's ``in_channels`` follow the backbone.
+        data_preprocessor: config of the preprocessor, which makes views of uint8 images.
+        flip_test: in prediction also extract the features of the mirrored images (``feat_pool_flip``,
+            ``feat_bn_flip``), for flip test-time augmentation.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        data_preprocessor: dict | nn.Module | None = None,
+        flip_test: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        channels = self.backbone.out_channels
+        self.neck = MODELS.build(dict(neck, in_channels=channels))
+        self.head = MODELS.build(dict(head, in_channels=channels))
+        self.flip_test = flip_test
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) the model was built for."""
+        return self.backbone.image_size
+
+    def set_iteration(self, iteration: int) -> None:
+        """Tell the parts that depend on it which training iteration comes next."""
+        for part in (self.data_preprocessor, self.head):
+            if hasattr(part, "set_iteration"):
+                part.set_iteration(iteration)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        rows: Rows,
+        data_samples: Sequence[ReIDDataSample] | None = None,
+        mode: str = "tensor",
+    ) -> dict[str, Tensor] | list[ReIDDataSample] | tuple[Tensor, Tensor, Rows]:
+        """MMEngine's entry: ``mode`` 'loss' gives named losses, 'predict' data samples with features, 'tensor'
+        ``(feat_pool, feat_bn, rows)`` un-normalised.
+
+        Args:
+            inputs: normalised images (N_i, 3, H, W) by stem (training) or modality (inference).
+            rows: the record of those images, in their order.
+            data_samples: the images' records, for 'predict'.
+        """
+        if mode == "predict":
+            return self.predict(inputs, rows, data_samples)
+        x, rows = self.backbone(inputs, rows)
+        feat_pool, feat_bn = self.neck(x)
+        if mode == "loss":
+            return self.head.loss(feat_pool, feat_bn, rows)
+        if mode == "tensor":
+            return feat_pool, feat_bn, rows
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
+
+    def unit_features(self, inputs: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+        """``feat_pool`` and ``feat_bn`` (N, D), fp32, unit length, of images in the order of ``rows.image``.
+
+        An image's branches (DEEN) are normalised one by one and concatenated; the dot product of two images is then
+        the mean of their branches' similarities.
+        """
+        num_images = len(rows)
+        feat_pool, feat_bn, rows = self(inputs, rows, mode="tensor")
+        num_branches = len(rows) // num_images
+        position = rows.image * num_branches + rows.branch
+        features = {}
+        for name, feature in (("feat_pool", feat_pool), ("feat_bn", feat_bn)):
+            unit = F.normalize(feature.float(), dim=1)
+            ordered = torch.empty_like(unit).index_copy_(0, position, unit)
+            features[name] = ordered.view(num_images, -1) / num_branches**0.5
+        return features
+
+    def predict(
+        self, inputs: Mapping[str, Tensor], rows: Rows, data_samples: Sequence[ReIDDataSample] | None
+    ) -> list[ReIDDataSample]:
+        """The data samples, each with ``feat_pool`` and ``feat_bn`` (and ``*_flip`` if ``flip_test``)."""
+        if data_samples is None or len(data_samples) != len(rows):
+            raise ValueError(
+                f"predict needs one data sample an image ({len(rows)}), found {data_samples and len(data_samples)}"
+            )
+        features = self.unit_features(inputs, rows)
+        if self.flip_test:
+            mirrored = self.unit_features({name: x.flip(3) for name, x in inputs.items()}, rows)
+            features |= {f"{name}_flip": value for name, value in mirrored.items()}
+        for name, value in features.items():
+            for sample, feature in zip(data_samples, value, strict=True):
+                sample.set_data({name: feature})
+        return list(data_samples)
+
+    @torch.no_grad()
+    def extract_features(self, x: Tensor, modality: str | Sequence[str]) -> dict[str, Tensor]:
+        """Features of normalised images.
+
+        Args:
+            x: (N, 3, H, W) float, normalised with the model's mean and standard deviation.
+            modality: 'visible' or 'infrared', or a sequence of one per image.
+
+        Returns:
+            ``dict(feat_pool, feat_bn)``: (N, D) float32 each, unit length.
+
+        Raises:
+            RuntimeError: the model is in training mode (batch norms would use, and change with, this batch).
+            ValueError: wrong shape, number of modalities, or name of a modality.
+        """
+        if self.training:
+            raise RuntimeError("extract_features needs the model in eval mode: call model.eval() first")
+        if x.ndim != 4 or x.shape[1] != 3 or tuple(x.shape[2:]) != self.image_size:
+            raise ValueError(
+                f"images must be (N, 3, {self.image_size[0]}, {self.image_size[1]}), found {tuple(x.shape)}"
+            )
+        modalities = [modality] * len(x) if isinstance(modality, str) else list(modality)
+        if len(modalities) != len(x):
+            raise ValueError(f"{len(x)} images need as many modalities, found {len(modalities)}")
+        index = torch.tensor([modality_index(m) for m in modalities], device=x.device)
+        inputs, parts = {}, []
+        for i, name in enumerate(MODALITIES):
+            image = torch.nonzero(index == i).flatten()
+            if len(image):
+                inputs[name] = x[image]
+                parts.append(Rows.make(torch.full_like(image, -1), name, stream=-1, image=image))
+        if not parts:
+            raise ValueError("extract_features needs at least one image, found none")
+        return self.unit_features(inputs, Rows.cat(parts))
