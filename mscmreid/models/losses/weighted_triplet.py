@@ -40,7 +40,9 @@ def weighted_gap(features: Tensor, labels: Tensor) -> Tensor:
     """
     distances, same_class = self_distances(features), same(labels)
     farthest = distances.masked_fill(~same_class, 0.0).amax(1, keepdim=True)
-    return _weighted_sum(distances, distances - farthest, same_class) - _weighted_sum(distances, -distances, ~same_class)
+    far = _weighted_sum(distances, distances - farthest, same_class)
+    near = _weighted_sum(distances, -distances, ~same_class)
+    return far - near
 
 
 def _weighted_sum(distances: Tensor, exponents: Tensor, mask: Tensor) -> Tensor:
