@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mscmreid.registry import MODELS
+
+from .precision import full_precision
 
 
 def generalized_mean(x: Tensor, p: float) -> Tensor:
@@ -59,6 +60,6 @@ class BNNeck(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> ``feat_pool``, ``feat_bn``, (N, C) float32 each."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             feat_pool = self.pool(x)
             return feat_pool, self.bn(feat_pool)

@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
@@ -26,7 +27,7 @@ class Float32LayerNorm(nn.LayerNorm):
     """Layer norm that computes in fp32 under mixed precision; fp32 comes out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             return super().forward(x.float())
 
 
