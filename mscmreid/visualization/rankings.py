@@ -1,0 +1,112 @@
+"""A picture of rankings: each query with its nearest gallery images, right and wrong ones framed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
+INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
+
+
+@dataclass(frozen=True)
+class RankedImage:
+    """One picture in a row: its file, the caption under it, and whether it shows the query's person (None: unknown)."""
+
+    path: Path
+    caption: str = ""
+    is_match: bool | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A query and its gallery images, nearest first."""
+
+    query: RankedImage
+    gallery: Sequence[RankedImage]
+
+
+def open_image(path: Path) -> Image.Image:
+    """RGB image of a file.
+
+    Raises:
+        FileNotFoundError, ValueError: no file, or none that decodes; both name the path.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"picture of rankings: expected an image at {path}; is the data root right?")
+    try:
+        return Image.open(path).convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(f"picture of rankings: {path} cannot be decoded ({error})") from error
+
+
+def draw_rankings(
+    rankings: Sequence[Ranking],
+    title: str = "",
+    subtitle: str = "",
+    tile: tuple[int, int] = (96, 192),
+) -> Image.Image:
+    """One row a query: the query at the left, then its gallery images with green (right), red (wrong) or gray frames.
+
+    Args:
+        rankings: the rows; they may differ in length.
+        title, subtitle: written above: what was ranked, under which protocol.
+        tile: (width, height) in pixels every image is fitted into, its own proportions kept.
+
+    Raises:
+        ValueError: nothing to draw.
+    """
+    if not rankings:
+        raise ValueError("a picture of rankings needs at least one query, found none")
+    width, height = tile
+    gap, frame, caption_height, label_width = 10, 4, 20, 26
+    cell = (width + 2 * frame + gap, height + 2 * frame + caption_height + gap)
+    longest = max(len(r.gallery) for r in rankings)
+    head = 24 + (26 if title else 0) + (20 if subtitle else 0) + 18
+    canvas = Image.new(
+        "RGB", (label_width + cell[0] * (longest + 1) + 3 * gap, head + cell[1] * len(rankings) + gap), PAPER
+    )
+    draw = ImageDraw.Draw(canvas)
+    y = 12
+    if title:
+        draw.text((gap, y), title, fill=INK, font=ImageFont.load_default(18))
+        y += 26
+    if subtitle:
+        draw.text((gap, y), subtitle, fill=FAINT, font=ImageFont.load_default(13))
+        y += 20
+    small = ImageFont.load_default(11)
+    gallery_left = label_width + cell[0] + 2 * gap
+    draw.text((label_width + frame, y + 4), "query", fill=FAINT, font=small)
+    for rank in range(longest):
+        draw.text((gallery_left + rank * cell[0] + frame, y + 4), f"{rank + 1}", fill=FAINT, font=small)
+    for row, ranking in enumerate(rankings):
+        top = head + row * cell[1]
+        draw.text((gap, top + height // 2), f"{row + 1}", fill=FAINT, font=ImageFont.load_default(14))
+        _tile(canvas, ranking.query, (label_width, top), tile, frame, NEUTRAL)
+        for rank, image in enumerate(ranking.gallery):
+            color = NEUTRAL if image.is_match is None else RIGHT if image.is_match else WRONG
+            _tile(canvas, image, (gallery_left + rank * cell[0], top), tile, frame, color)
+    line = label_width + cell[0] + gap // 2
+    draw.line([(line, head), (line, canvas.height - gap)], fill="#d5d8de", width=1)
+    return canvas
+
+
+def _tile(
+    canvas: Image.Image, image: RankedImage, corner: tuple[int, int], tile: tuple[int, int], frame: int, color: str
+) -> None:
+    """Paint one framed image with its caption, its upper left corner at ``corner``."""
+    left, top = corner
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle([left, top, left + tile[0] + 2 * frame - 1, top + tile[1] + 2 * frame - 1], fill=color)
+    draw.rectangle([left + frame, top + frame, left + frame + tile[0] - 1, top + frame + tile[1] - 1], fill="#eceef1")
+    picture = open_image(image.path)
+    scale = min(tile[0] / picture.width, tile[1] / picture.height)
+    picture = picture.resize(
+        (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.LANCZOS
+    )
+    offset = (left + frame + (tile[0] - picture.width) // 2, top + frame + (tile[1] - picture.height) // 2)
+    canvas.paste(picture, offset)
+    draw.text((left + frame, top + tile[1] + 2 * frame + 3), image.caption, fill=INK, font=ImageFont.load_default(11))
