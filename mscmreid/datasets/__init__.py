@@ -1,0 +1,26 @@
+"""Data sets, the cache of decoded images, and the order in which training sees them."""
+
+from mscmreid.datasets.base import ReIDDataset
+from mscmreid.datasets.folder import FolderReID, PlainFolder, list_images
+from mscmreid.datasets.llcm import LLCM
+from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
+from mscmreid.datasets.regdb import RegDB
+from mscmreid.datasets.samplers import CrossModalityIdentitySampler
+from mscmreid.datasets.statistics import statistics_table
+from mscmreid.datasets.sysu import SYSUMM01
+
+__all__ = [
+    "LLCM",
+    "SYSUMM01",
+    "CrossModalityIdentitySampler",
+    "FolderReID",
+    "LoadImage",
+    "PlainFolder",
+    "ReIDDataset",
+    "RegDB",
+    "UndecodableImageError",
+    "list_images",
+    "load_image",
+    "reid_collate",
+    "statistics_table",
+]

@@ -1,0 +1,272 @@
+"""What all data sets of people have in common: where they lie, rows, counts, cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+
+from mscmreid.datasets import cache as image_cache
+from mscmreid.datasets.loading import UndecodableImageError, check_size
+from mscmreid.datasets.scan import FolderScan, ImageRow
+from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
+
+
+class ReIDDataset(BaseDataset):
+    """People in two modalities, one row an image.
+
+    A row has ``img_path`` (absolute), ``pid``, ``cam_id``, ``modality`` and, in a training split, ``label`` (0..C-1 in
+    the order of pids). Rows are ordered by pid, camera, file name. An item is
+    ``dict(inputs=(3, H, W) uint8 tensor, data_samples=ReIDDataSample)``. ``metainfo`` has ``dataset_name``, ``split``,
+    ``subset``, ``data_root`` and, in a training split, ``num_classes``.
+
+    A subclass sets ``NAME``, ``SPLITS`` and ``published``, and implements ``scan`` (and ``belongs``).
+
+    Args:
+        data_root: the data set's folder. None looks for the folder ``NAME`` in the folder that the environment
+            variable ``MSCMREID_DATA`` names, or in ``data``.
+        split: one of ``SPLITS``.
+        image_size: (H, W) of the images that come out.
+        pipeline: transforms, as configs or callables; None means ``LoadImage`` alone.
+        cache: decode every image once into a memory-mapped file (see ``mscmreid.datasets.cache``).
+        cache_dir: folder of that file; None means ``data_root/.mscmreid_cache``.
+        cache_workers: decoding threads; None means one a core.
+        check_counts: compare with the published counts and warn where they differ; False for a part of a data set.
+        on_error: 'raise' stops at images that cannot be decoded and names them; 'skip' counts them and leaves them
+            out (not in training).
+        indices: take only the first n (int) or these rows.
+        lazy_init: look at the disk at ``full_init`` and not at once.
+
+    Raises:
+        FileNotFoundError: the first folder or list that is missing, with what was looked for.
+        ValueError: an unknown option, a list that cannot be read, images that cannot be decoded.
+    """
+
+    NAME: str = ""
+    SPLITS: tuple[str, ...] = ("train", "test")
+
+    def __init__(
+        self,
+        data_root: str | None = None,
+        split: str = "train",
+        image_size: Sequence[int] = (384, 192),
+        pipeline: Sequence[dict | Callable] | None = None,
+        cache: bool = True,
+        cache_dir: str | None = None,
+        cache_workers: int | None = None,
+        check_counts: bool = True,
+        on_error: str = "raise",
+        indices: int | Sequence[int] | None = None,
+        lazy_init: bool = False,
+    ) -> None:
+        self.name = self.NAME or os.path.basename(os.path.abspath(data_root or ""))
+        if split not in self.SPLITS:
+            raise ValueError(f"{self.name} has the splits {self.SPLITS}, found split={split!r}")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
+        self.subset = split
+        self.training = split in ("train", "trainval")
+        if self.training and on_error == "skip":
+            raise ValueError(
+                "on_error='skip' is for testing: in training a damaged image must be seen to (on_error='raise')"
+            )
+        self.image_size = check_size(image_size)
+        self.use_cache = cache
+        self.cache_dir = cache_dir
+        self.cache_workers = cache_workers
+        self.check_counts = check_counts
+        self.on_error = on_error
+        self.cache: image_cache.ImageCache | None = None
+        super().__init__(
+            data_root=find_data_root(data_root, self.name),
+            data_prefix={},
+            indices=indices,
+            pipeline=[dict(type="mscmreid.LoadImage")] if pipeline is None else list(pipeline),
+            test_mode=not self.training,
+            lazy_init=True,
+        )
+        self._metainfo.update(
+            dataset_name=self.name, split=self.split_name(), subset=self.subset, data_root=self.data_root
+        )
+        if not lazy_init:
+            self.full_init()
+
+    def scan(self, folders: FolderScan) -> list[ImageRow]:
+        """All images that share one cache, ordered by pid, camera, file name."""
+        raise NotImplementedError(f"{type(self).__name__} must implement scan")
+
+    def belongs(self, row: ImageRow) -> bool:
+        """Whether a scanned image is one of this split."""
+        return True
+
+    def scope(self) -> str:
+        """Name of the images that ``scan`` finds: data sets with one scope share a cache."""
+        return self.subset
+
+    def split_name(self) -> str:
+        """What ``metainfo['split']`` says."""
+        return self.subset
+
+    def published(self) -> Counts | None:
+        """modality -> (ids, images) as published, or None where nothing is."""
+        return None
+
+    def load_data_list(self) -> list[dict]:
+        """Scan, compare the counts, open or build the cache; MMEngine calls this once, in ``full_init``."""
+        folders = FolderScan(self.data_root)
+        images = self.scan(folders)
+        chosen = [position for position, row in enumerate(images) if self.belongs(row)]
+        if not chosen:
+            raise ValueError(f"{self.name} {self.subset}: no image found in {self.data_root!r}")
+        self._report([images[position] for position in chosen], folders.others)
+        undecodable = self._prepare_images(images, chosen)
+        if undecodable:
+            self._handle_undecodable(undecodable)
+            chosen = [position for position in chosen if images[position].path not in undecodable]
+        labels = self._labels([images[position] for position in chosen])
+        return [self._info(images[position], position, labels) for position in chosen]
+
+    def rows(self) -> dict[str, Any]:
+        """Columns over the rows.
+
+        Returns:
+            ``dict(path=list of str relative to data_root, pid=(N,) int64, cam_id=(N,) int64, modality=(N,) str)``,
+            ``label=(N,) int64`` in training, and ``role=(N,) str`` where the data set has roles.
+        """
+        infos = [self.get_data_info(index) for index in range(len(self))]
+        return _columns(infos, start=len(self.data_root.rstrip("/")) + 1, root=self.data_root)
+
+    def statistics(self) -> str:
+        """The table of ids, images and cameras of the rows (see ``statistics_table``)."""
+        return statistics_table(self.rows(), f"{self.name} {self.subset}")
+
+    def prepare_data(self, idx: int) -> Any:
+        """Row ``idx`` through the pipeline, with its cached pixels if there are any."""
+        info = self.get_data_info(idx)
+        info["image_size"] = self.image_size
+        if self.cache is not None:
+            info["image"] = self.cache[info["cache_row"]]
+        return self.pipeline(info)
+
+    def get_subset_(self, indices: int | Sequence[int] | np.ndarray) -> None:
+        """Keep only these rows (an array of indices will do as well), or the first n."""
+        super().get_subset_(indices if isinstance(indices, int) else [int(index) for index in indices])
+
+    def _info(self, row: ImageRow, position: int, labels: dict[int, int]) -> dict:
+        info = dict(
+            img_path=os.path.join(self.data_root, row.path),
+            pid=row.pid,
+            cam_id=row.cam_id,
+            modality=row.modality,
+            cache_row=position,
+        )
+        if self.training:
+            info["label"] = labels[row.pid]
+        if row.role:
+            info["role"] = row.role
+        return info
+
+    def _labels(self, rows: Sequence[ImageRow]) -> dict[int, int]:
+        if not self.training:
+            return {}
+        labels = {pid: label for label, pid in enumerate(sorted({row.pid for row in rows}))}
+        self._metainfo["num_classes"] = len(labels)
+        return labels
+
+    def _report(self, rows: Sequence[ImageRow], others: Sequence[str]) -> None:
+        """Log the table, what was not taken for an image, and how the counts differ from the published ones."""
+        if not is_main_process():
+            return
+        columns = dict(
+            pid=np.array([row.pid for row in rows]),
+            cam_id=np.array([row.cam_id for row in rows]),
+            modality=np.array([row.modality for row in rows]),
+        )
+        _log(f"{self.data_root}\n{statistics_table(columns, f'{self.name} {self.subset}')}")
+        if others:
+            _log(f"{self.name}: {len(others)} entries that are no images were left out, such as {others[0]!r}")
+        published = self.published()
+        if self.check_counts and published is not None:
+            found = differences(count_rows(columns), published)
+            if found:
+                _log(
+                    f"{self.name} {self.subset} in {self.data_root!r} is not as published: {'; '.join(found)}. "
+                    "Numbers made with it cannot be compared; where a part is meant, set check_counts=False",
+                    logging.WARNING,
+                )
+
+    def _prepare_images(self, images: Sequence[ImageRow], chosen: Sequence[int]) -> dict[str, str]:
+        """Open or build the cache; the images of this split that cannot be decoded, path -> reason."""
+        if self.use_cache:
+            self.cache = image_cache.open_or_build(
+                images,
+                self.data_root,
+                self.image_size,
+                f"{self.name}-{self.scope()}",
+                self.cache_dir,
+                self.cache_workers,
+            )
+            if is_main_process():
+                _log(f"image cache: {self.cache.path}")
+            mine = {images[position].path for position in chosen}
+            return {path: reason for path, reason in self.cache.undecodable.items() if path in mine}
+        if self.on_error == "skip":  # without a cache nobody knows before the images are read
+            workers = self.cache_workers or image_cache.default_workers()
+            rows = [images[position] for position in chosen]
+            return image_cache.find_undecodable(rows, self.data_root, self.image_size, workers)
+        return {}
+
+    def _handle_undecodable(self, undecodable: dict[str, str]) -> None:
+        shown = "\n".join(list(undecodable.values())[:10])
+        text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded:\n{shown}"
+        if self.on_error == "raise":
+            raise UndecodableImageError(f"{text}\nIn testing, on_error='skip' leaves them out and counts them")
+        _log(f"{text}\nThey are left out: {len(undecodable)} skipped", logging.WARNING)
+
+
+def find_data_root(data_root: str | None, name: str) -> str:
+    """The absolute folder of a data set, or a FileNotFoundError that says what was looked for.
+
+    Args:
+        data_root: as the user gave it; None looks for the folder ``name`` in ``$MSCMREID_DATA``, or in ``data``.
+        name: the data set's usual folder name.
+    """
+    home = os.environ.get("MSCMREID_DATA")
+    if data_root is not None:
+        path, origin = data_root, "from data_root"
+    elif home:
+        path, origin = os.path.join(home, name), f"from MSCMREID_DATA={home}"
+    else:
+        path, origin = os.path.join("data", name), "data_root is not given and MSCMREID_DATA is not set"
+    path = os.path.abspath(os.path.expanduser(path))
+    if not os.path.isdir(path):
+        raise FileNotFoundError(
+            f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the config or "
+            f"with --cfg-options), or set MSCMREID_DATA to the folder that holds {name!r}"
+        )
+    return path
+
+
+def _columns(infos: Sequence[dict], start: int, root: str) -> dict[str, Any]:
+    paths = [info["img_path"] for info in infos]
+    columns: dict[str, Any] = dict(
+        path=[path[start:] if path.startswith(root) else path for path in paths],
+        pid=np.array([info["pid"] for info in infos], dtype=np.int64),
+        cam_id=np.array([info["cam_id"] for info in infos], dtype=np.int64),
+        modality=np.array([info["modality"] for info in infos], dtype=str),
+    )
+    if infos and "label" in infos[0]:
+        columns["label"] = np.array([info["label"] for info in infos], dtype=np.int64)
+    if any("role" in info for info in infos):
+        columns["role"] = np.array([info.get("role", "") for info in infos], dtype=str)
+    return columns
+
+
+def _log(message: str, level: int = logging.INFO) -> None:
+    print_log(message, logger="current", level=level)

@@ -1,0 +1,330 @@
+"""Decoded images as one memory-mapped file, made once and shared by every process that reads it.
+
+A cache is a ``.npy`` file, (N, 3, H, W) uint8, with a ``.json`` beside it. Its name has a hash of every image's
+relative path, bytes and modification time and of the target size, so a changed image makes a new cache (the old one
+stays until somebody deletes it). It is written to a temporary name and moved into place, under a lock that the
+operating system takes back from a process that dies: several processes may ask for it at the same moment, one builds
+it, and a killed one leaves nothing that could be mistaken for a cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
+
+import numpy as np
+import PIL
+from mmengine.logging import print_log
+
+from mscmreid.datasets.loading import UndecodableImageError, load_image
+from mscmreid.datasets.scan import ImageRow
+
+FORMAT = 1
+RESIZE = "RGB, Pillow Lanczos"
+CHUNK = 16  # images that a worker decodes before it writes
+
+
+class ImageCache:
+    """An opened cache: ``cache[row]`` is a read-only (3, H, W) uint8 view of the mapped file.
+
+    Only the path travels to other processes; each maps the file itself, and the system shares the pages.
+
+    Attributes:
+        path: the ``.npy`` file.
+        undecodable: relative path -> reason, for images that could not be decoded (their pixels are 0).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with open(_description_path(path), encoding="utf-8") as file:
+            self.undecodable: dict[str, str] = json.load(file)["undecodable"]
+        self._map: np.ndarray | None = None
+
+    @property
+    def images(self) -> np.ndarray:
+        """(N, 3, H, W) uint8, read-only, mapped on first use."""
+        if self._map is None:
+            self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return self._map
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.images[row]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_map": None}
+
+
+def cache_key(rows: Sequence[ImageRow], size: tuple[int, int]) -> str:
+    """Hash of what the cache is made from: paths, bytes, modification times, target size, way of resizing."""
+    lines = [f"{FORMAT} {RESIZE} {size[0]} {size[1]}"]
+    lines += [f"{row.path}\0{row.size}\0{row.mtime_ns}" for row in rows]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+
+def open_or_build(
+    rows: Sequence[ImageRow],
+    data_root: str,
+    size: tuple[int, int],
+    name: str,
+    cache_dir: str | None = None,
+    num_workers: int | None = None,
+) -> ImageCache:
+    """The cache of these images, built if there is none.
+
+    Args:
+        rows: the images, in cache order.
+        data_root: what their paths are relative to.
+        size: (H, W).
+        name: what the file's name begins with.
+        cache_dir: folder; None means ``data_root/.mscmreid_cache``, or ``~/.cache/mscmreid`` where that is read-only.
+        num_workers: decoding threads (Pillow decodes outside Python's lock); None means one a core.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size)}"
+    shape = (len(rows), 3, *size)
+    homes = [os.path.join(data_root, ".mscmreid_cache"), user_cache_dir()] if cache_dir is None else [cache_dir]
+    for home in homes:
+        cache = _open(os.path.join(home, stem + ".npy"), shape)
+        if cache is not None:
+            return cache
+    home = _writable(homes)
+    path = os.path.join(home, stem + ".npy")
+    with _folder_lock(home) as locked:
+        cache = _open(path, shape)  # another process may have built it while this one waited
+        if cache is not None:
+            return cache
+        if locked:
+            _remove_temporaries(home)
+        _build(path, rows, data_root, size, num_workers or default_workers())
+    return ImageCache(path)
+
+
+def find_undecodable(
+    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int
+) -> dict[str, str]:
+    """Relative path -> reason, for the images that cannot be decoded; decodes every one of them."""
+    bad: dict[str, str] = {}
+    for _, _, found in _decoded(rows, data_root, size, num_workers, "checking images"):
+        bad.update(found)
+    return bad
+
+
+def user_cache_dir() -> str:
+    """``mscmreid`` in the user's own cache folder."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mscmreid")
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _description_path(path: str) -> str:
+    return path[: -len(".npy")] + ".json"
+
+
+def _open(path: str, shape: tuple[int, ...]) -> ImageCache | None:
+    """The cache at ``path`` if it is complete."""
+    if not (os.path.exists(path) and os.path.exists(_description_path(path))):
+        return None
+    try:
+        cache = ImageCache(path)
+        found = (cache.images.shape, cache.images.dtype)
+    except (ValueError, KeyError, EOFError) as error:
+        found = (type(error).__name__, error)
+    if found == (shape, np.uint8):
+        return cache
+    _log(f"image cache {path!r} is damaged ({found[0]}, {found[1]}) and is built again", logging.WARNING)
+    return None
+
+
+def _writable(homes: Sequence[str]) -> str:
+    """The first folder that can be written to, made if need be."""
+    problems = []
+    for home in homes:
+        try:
+            os.makedirs(home, exist_ok=True)
+            if not os.access(home, os.W_OK):
+                raise PermissionError(errno.EACCES, "not writable")
+        except OSError as error:
+            problems.append(f"{home!r} ({error.strerror})")
+            continue
+        if problems:
+            _log(f"no image cache in {problems[0]}: using {home!r}", logging.WARNING)
+        return home
+    raise PermissionError(
+        f"no folder for the image cache can be written: {', '.join(problems)}; set cache_dir, or cache=False"
+    )
+
+
+@contextlib.contextmanager
+def _folder_lock(home: str, poll_seconds: float = 0.2) -> Iterator[bool]:
+    """Hold the folder's lock; waits while another process has it. Yields False where the file system has no locks."""
+    import fcntl  # not on Windows, where cache=False works
+
+    fd = os.open(os.path.join(home, ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        said = False
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
+                break
+            except BlockingIOError:
+                if not said:
+                    _log(f"another process builds an image cache in {home!r}: waiting for it")
+                said = True
+                time.sleep(poll_seconds)
+            except OSError as error:
+                _log(
+                    f"{home!r} cannot be locked ({error.strerror}): several processes may build the cache",
+                    logging.WARNING,
+                )
+                locked = False
+                break
+        yield locked
+    finally:
+        os.close(fd)
+
+
+def _remove_temporaries(home: str) -> None:
+    """Take away what killed builders left. Only for the holder of the lock: nobody else is building then."""
+    for entry in os.listdir(home):
+        if entry.endswith(".tmp"):
+            os.remove(os.path.join(home, entry))
+            _log(f"removed {entry!r}, left in {home!r} by a process that was killed")
+
+
+def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int) -> None:
+    row_bytes = 3 * size[0] * size[1]
+    total = row_bytes * len(rows)
+    free = shutil.disk_usage(os.path.dirname(path)).free
+    if free < total:
+        raise _disk_full(path, total, f"{free / 1e9:.1f} GB are free")
+    _log(f"building the image cache {path!r}: {len(rows):,} images of {size[0]} x {size[1]}, {total / 1e9:.2f} GB")
+    temporary = f"{path}.{socket.gethostname()}-{os.getpid()}.tmp"
+    undecodable: dict[str, str] = {}
+    try:
+        with open(temporary, "xb") as file:
+            header = dict(descr="|u1", fortran_order=False, shape=(len(rows), 3, *size))
+            np.lib.format.write_array_header_1_0(file, header)
+            file.flush()
+            start = file.tell()
+            # Plain writes, not a writable map: a full disk is then an error, not a bus error.
+            for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache"):
+                _write_all(file.fileno(), images, start + first * row_bytes)
+                undecodable.update(bad)
+            os.fsync(file.fileno())
+        description = dict(
+            format=FORMAT,
+            images=len(rows),
+            size=list(size),
+            resize=RESIZE,
+            pillow=PIL.__version__,
+            undecodable=undecodable,
+        )
+        with open(temporary + ".json.tmp", "w", encoding="utf-8") as text:
+            json.dump(description, text, indent=1)
+        os.replace(temporary + ".json.tmp", _description_path(path))
+        os.replace(temporary, path)  # last: a cache without its description does not count as one
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(path, total, str(error.strerror)) from error
+        raise
+    finally:
+        for left in (temporary, temporary + ".json.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(left)
+
+
+def _disk_full(path: str, total: int, found: str) -> OSError:
+    return OSError(
+        errno.ENOSPC,
+        f"the image cache {path!r} needs {total / 1e9:.1f} GB, but {found}. Make room (older caches of the same data set "
+        "may be deleted), set cache_dir to another disk, or go on without a cache (cache=False)",
+    )
+
+
+def _decoded(
+    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, title: str
+) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
+    """(first row, (n, 3, H, W) uint8, path -> reason of the undecodable ones), chunk by chunk as they get ready."""
+
+    def decode(first: int) -> tuple[int, np.ndarray, dict[str, str]]:
+        chunk = rows[first : first + CHUNK]
+        images = np.zeros((len(chunk), 3, *size), dtype=np.uint8)
+        bad = {}
+        for image, row in zip(images, chunk, strict=True):
+            try:
+                image[:] = load_image(os.path.join(data_root, row.path), size)
+            except UndecodableImageError as error:
+                bad[row.path] = str(error)
+        return first, images, bad
+
+    progress = _Progress(title, len(rows))
+    waiting = iter(range(0, len(rows), CHUNK))
+    executor = ThreadPoolExecutor(num_workers)
+    try:
+        # A few chunks in the air, so that memory stays bounded however slow the disk is.
+        running = {executor.submit(decode, first) for first in islice(waiting, 2 * num_workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                running.update(executor.submit(decode, first) for first in islice(waiting, 1))
+                yield future.result()
+                progress.advance(len(future.result()[1]))
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _write_all(fd: int, images: np.ndarray, offset: int) -> None:
+    data = memoryview(images).cast("B")
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line every tenth."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.start = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+        self.next = 0.0  # share of the work at which to show something again
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        part = self.done / self.total
+        if part < min(self.next, 1):
+            return
+        self.next = part + (0.005 if self.terminal else 0.1)
+        left = (time.monotonic() - self.start) * (1 / part - 1)
+        text = f"{self.title}: {self.done:,} of {self.total:,} images, {left:.0f} s left"
+        if self.terminal:
+            end = "\n" if self.done == self.total else ""
+            sys.stderr.write(f"\r[{'#' * int(30 * part):<30}] {text:<60}{end}")
+            sys.stderr.flush()
+        else:
+            _log(text)
+
+
+def _log(message: str, level: int = logging.INFO) -> None:
+    print_log(message, logger="current", level=level)

@@ -1,0 +1,115 @@
+"""From a row to pixels, and from items to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import default_collate
+
+from mscmreid.registry import FUNCTIONS, TRANSFORMS
+from mscmreid.structures import ReIDDataSample
+
+META_KEYS = ("img_path", "pid", "cam_id", "modality", "label", "role", "sample_idx")
+DEEP_MODES = ("I", "F")  # and 'I;16' with its variants
+
+
+class UndecodableImageError(ValueError):
+    """An image file that cannot be read or decoded; the message has its path."""
+
+
+def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
+    """One image file, RGB, resized with Pillow's Lanczos filter.
+
+    Args:
+        path: image file.
+        size: (H, W) in pixels.
+
+    Returns:
+        (3, H, W) uint8, contiguous.
+
+    Raises:
+        UndecodableImageError: the file is missing, damaged, or has more than 8 bits a channel (how to map those to
+            8 is for whoever knows the sensor).
+    """
+    height, width = size
+    try:
+        with Image.open(path) as image:
+            if image.mode.split(";")[0] in DEEP_MODES:
+                raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
+            pixels_HWC = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
+        raise UndecodableImageError(
+            f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace the file, or take it out of the set"
+        ) from error
+    return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))  # (3, H, W)
+
+
+@TRANSFORMS.register_module()
+class LoadImage:
+    """Row -> ``dict(inputs=(3, H, W) uint8 tensor, data_samples=ReIDDataSample)``.
+
+    The pixels come from the data set's cache, where it put them under ``image``, else from the file.
+
+    Args:
+        size: (H, W); None takes the data set's ``image_size``.
+    """
+
+    def __init__(self, size: Sequence[int] | None = None) -> None:
+        self.size = None if size is None else check_size(size)
+
+    def __call__(self, results: Mapping) -> dict:
+        """``results``: a row with ``img_path`` and its other columns, ``image_size``, and ``image`` if it is cached."""
+        size = self.size or results.get("image_size")
+        if size is None:
+            raise ValueError("LoadImage needs size=(H, W), since the row has no image_size")
+        image = results.get("image")
+        if image is None:
+            image = load_image(results["img_path"], size)
+        elif image.shape[1:] != tuple(size):
+            raise ValueError(
+                f"LoadImage has size {tuple(size)}, but the data set's cache was made for image_size "
+                f"{image.shape[1:]}: state the size once, in the data set"
+            )
+        else:
+            image = np.array(image)  # the map is read-only and shared
+        return dict(inputs=torch.from_numpy(image), data_samples=make_sample(results))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size})"
+
+
+def make_sample(row: Mapping) -> ReIDDataSample:
+    """The record of one row; plain numbers and words only, since tensors are slow between processes."""
+    sample = ReIDDataSample()
+    for key in META_KEYS:
+        if key in row:
+            sample.set_field(row[key], key, field_type="metainfo")
+    return sample
+
+
+@FUNCTIONS.register_module()
+def reid_collate(items: Sequence[Mapping]) -> dict:
+    """Items -> ``dict(inputs=(B, 3, H, W) uint8 tensor, data_samples=list of B ReIDDataSample)``.
+
+    In a config: ``collate_fn=dict(type='mscmreid.reid_collate')``. In a worker process the batch is stacked straight
+    into shared memory.
+    """
+    inputs = [item["inputs"] for item in items]
+    shapes = {tuple(image.shape) for image in inputs}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"the images of a batch must have one size, found {sorted(shapes)}: let the pipeline resize them"
+        )
+    return dict(inputs=default_collate(inputs), data_samples=[item["data_samples"] for item in items])
+
+
+def check_size(size: Sequence[int]) -> tuple[int, int]:
+    """(H, W) as two positive integers, or a ValueError."""
+    if isinstance(size, int) or len(size) != 2 or not all(int(side) == side and side > 0 for side in size):
+        raise ValueError(f"an image size is two positive integers (height, width), found {size!r}")
+    return int(size[0]), int(size[1])
