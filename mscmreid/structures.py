@@ -65,7 +65,8 @@ class Rows:
     @classmethod
     def cat(cls, parts: Sequence[Rows]) -> Rows:
         """Rows of several batches, one after another."""
-        return cls(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+        names = [f.name for f in fields(parts[0])]  # of an instance: torch.compile reads no fields of a class
+        return cls(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
 
     def expand_branches(self, num_branches: int) -> Rows:
         """[plain; branch 1; ...]: the rows repeated ``num_branches`` times, branch numbered 0, 1, ..."""

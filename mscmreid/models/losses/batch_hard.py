@@ -6,8 +6,9 @@ import math
 
 from torch import Tensor, nn
 
+from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same, self_distances
-from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import means_of, paired_distances, pairwise_distances, same
-from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same
-from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 
 

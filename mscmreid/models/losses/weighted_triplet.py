@@ -11,8 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same, self_distances
-from mscmreid.models.losses.precision import checked, full_precision
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 
 MAX_SQUARED_GAP = 88.0

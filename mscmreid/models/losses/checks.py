@@ -1,14 +1,9 @@
-"""What every metric loss does before it computes: check its rows, leave mixed precision."""
+"""What every metric loss looks at before it computes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def full_precision(features: Tensor) -> torch.autocast:
-    """A context without autocast on the device of ``features``: distances need more than half precision."""
-    return torch.autocast(features.device.type, enabled=False)
 
 
 def checked(features: Tensor, **columns: Tensor | None) -> Tensor:
@@ -32,4 +27,4 @@ def checked(features: Tensor, **columns: Tensor | None) -> Tensor:
             raise ValueError(
                 f"'{name}' must have one entry for each of the {len(features)} rows, found {tuple(column.shape)}"
             )
-    return features if features.dtype == torch.float64 else features.float()
+    return features.to(torch.promote_types(features.dtype, torch.float32))
