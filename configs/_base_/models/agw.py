@@ -1,0 +1,26 @@
+# AGW (Ye et al., TPAMI 2022): one stem a modality, non-local blocks with one channel inside, GeM, WRT.
+# image_size and num_classes come from the config of the data set.
+_ops = [dict(type='PadCrop', padding=10), dict(type='HorizontalFlip', prob=0.5), dict(type='Normalize')]
+model = dict(
+    type='CrossModalReID',
+    data_preprocessor=dict(
+        type='ReIDDataPreprocessor',
+        mean=[0.485, 0.456, 0.406],
+        std=[0.229, 0.224, 0.225],
+        views=[
+            dict(modality='visible', stem='visible', ops=_ops),
+            dict(modality='infrared', stem='infrared', ops=_ops),
+        ],
+    ),
+    backbone=dict(
+        type='MultiStreamResNet',
+        depth=50,
+        stems=dict(visible=['visible'], infrared=['infrared']),
+        plugins=[dict(type='NonLocal', last=dict(stage2=2, stage3=3), inner_channels=1)],
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
+    ),
+    neck=dict(type='BNNeck', pool=dict(type='GeM', p=3)),
+    head=dict(
+        type='ReIDHead', ce_weight=1.0, metric_losses=dict(wrt=dict(type='WeightedRegularizedTriplet', weight=1.0))
+    ),
+)

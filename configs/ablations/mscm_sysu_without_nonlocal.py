@@ -1,0 +1,3 @@
+# MSCMNet without the non-local blocks; MIMB stays (the released switch drops both).
+_base_ = '../mscm_sysu.py'
+model = dict(backbone=dict(plugins=[dict(type='MIMB', after='stage3')]))

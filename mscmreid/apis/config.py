@@ -1,0 +1,65 @@
+"""From a config file and command-line options to the config of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config and apply options.
+
+    Args:
+        config: a file, or a config (copied).
+        options: dotted names -> values, as ``--cfg-options`` gives them. ``data_root`` alone is the folder of all
+            data loaders' data sets.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(config, Config):
+        cfg = config.copy()
+    else:
+        if not Path(config).is_file():
+            raise FileNotFoundError(f"config: expected a file at {Path(config).absolute()}, found none")
+        cfg = Config.fromfile(str(config))
+    options = dict(options or {})
+    if options.get("data_root") is not None:
+        for name in LOADERS:
+            if cfg.get(name):
+                options.setdefault(f"{name}.dataset.data_root", options["data_root"])
+    cfg.merge_from_dict(options)
+    cfg.setdefault("runner_type", "ReIDRunner")
+    cfg.setdefault("default_scope", "mscmreid")
+    return cfg
+
+
+def set_work_dir(cfg: Config, work_dir: str | None, name: str | None = None) -> None:
+    """``work_dir``: as given, else the config's own, else ``work_dirs/<name of the config>``."""
+    stem = name or (Path(cfg.filename).stem if cfg.filename else "run")
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs", stem))
+
+
+def drop_missing_backends(cfg: Config) -> str | None:
+    """Take TensorBoard out of the visualiser where it is not installed; returns the message that says so."""
+    backends = (cfg.get("visualizer") or {}).get("vis_backends") or []
+    wanted = [b for b in backends if b.get("type") == "TensorboardVisBackend"]
+    if not wanted or any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
+        return None
+    cfg.visualizer.vis_backends = [b for b in backends if b not in wanted]
+    return (
+        "TensorBoard is not installed, so its event files are not written (pip install tensorboard); "
+        "the same scalars are in vis_data/scalars.json"
+    )
+
+
+def config_hash(cfg: Config) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of the config's text."""
+    return hashlib.sha256(cfg.pretty_text.encode()).hexdigest()[:12]

@@ -1,0 +1,93 @@
+"""Testing a checkpoint under every protocol of a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+
+from mscmreid import __version__
+from mscmreid.engine.checkpoint import read_checkpoint
+from mscmreid.engine.checks import check_split
+from mscmreid.files import sha256_of
+from mscmreid.registry import RUNNERS
+
+from .config import config_hash, drop_missing_backends, set_work_dir
+
+UNTRAINED = "untrained"
+"""In the place of a checkpoint: score the network as it is initialised (to compare with)."""
+
+
+def test(
+    cfg: Config,
+    checkpoint: str | Path,
+    work_dir: str | None = None,
+    out_features: str | None = None,
+    out_json: str | None = None,
+    rerank: bool = False,
+    flip: bool = False,
+    precision: str | None = None,
+    launcher: str = "none",
+) -> list:
+    """Extract features once, rank them under all protocols of ``test_evaluator``, print and save the table.
+
+    Args:
+        cfg: of :func:`mscmreid.apis.load_config`.
+        checkpoint: of training, or a converted official one; every weight must fit. The word 'untrained' scores the
+            network as it is initialised.
+        work_dir: where the log and the results go; see :func:`mscmreid.apis.config.set_work_dir`.
+        out_features: .npz file to keep the features of *all* rows of the test data in.
+        out_json: file for the results; None: ``test_<checkpoint>.json`` in the work folder.
+        rerank: a k-reciprocal re-ranked row behind every plain one.
+        flip: flip test-time augmentation: the features of the mirrored images are added.
+        precision: 'float32', 'bfloat16' or 'float16' of the forward pass, instead of the config's.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        List of :class:`mscmreid.evaluation.results.Result`, one for each row of the table (in the main process).
+
+    Raises:
+        FileNotFoundError, ValueError: the checkpoint is missing, damaged, does not fit the model, or was trained on
+            another split of the data.
+    """
+    untrained = str(checkpoint) == UNTRAINED
+    set_work_dir(cfg, work_dir)
+    cfg.launcher = launcher
+    cfg.resume, cfg.load_from, cfg.load_strict = False, None if untrained else str(checkpoint), True
+    drop_missing_backends(cfg)
+    if flip:
+        cfg.model.flip_test = True
+    if precision is not None:
+        cfg.test_cfg.precision = precision
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    for evaluator in evaluators:
+        evaluator.out_features = out_features
+        evaluator.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
+        evaluator.rerank = rerank or evaluator.get("rerank", False)
+    meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
+
+    runner = RUNNERS.build(cfg)
+    runner._test_loop = runner.build_test_loop(runner._test_loop)
+    check_split(meta.get("dataset_meta"), runner.test_loop.dataloader.dataset.metainfo, checkpoint)
+    if untrained:
+        runner.logger.warning("no checkpoint: this scores the network as it is initialised")
+        runner._init_model_weights()
+    _describe(runner.test_loop.evaluator, cfg, None if untrained else Path(checkpoint))
+    runner.test()
+    print_log(f"results: {evaluators[0].out_json}", "current")
+    return [result for metric in runner.test_loop.evaluator.metrics for result in metric.last_results]
+
+
+def _describe(evaluator: Evaluator, cfg: Config, checkpoint: Path | None) -> None:
+    """Tell the metrics where the features come from."""
+    meta = dict(
+        checkpoint=UNTRAINED if checkpoint is None else str(checkpoint),
+        checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
+        config_hash=config_hash(cfg),
+        versions=dict(mscmreid=__version__, torch=str(torch.__version__)),
+    )
+    for metric in evaluator.metrics:
+        metric.meta = dict(getattr(metric, "meta", {}), **meta)

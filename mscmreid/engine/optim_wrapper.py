@@ -1,0 +1,118 @@
+"""Mixed precision around any optimizer, on a GPU or a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mscmreid.registry import OPTIM_WRAPPERS
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def usable_precision(dtype: str, device_type: str) -> str:
+    """The precision a run uses: ``dtype``, but 'float32' where 'float16' is asked for on a CPU (logged).
+
+    Raises:
+        ValueError: ``dtype`` is not one of :data:`PRECISIONS`.
+    """
+    if dtype not in PRECISIONS:
+        raise ValueError(f"dtype must be one of {sorted(PRECISIONS)}, found {dtype!r}")
+    if dtype == "float16" and device_type == "cpu":
+        print_log("no CUDA device: going on in float32 instead of float16 (--amp bf16 is there on a CPU)", "current")
+        return "float32"
+    return dtype
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Autocast in the forward pass, loss scaling for float16, gradient accumulation and clipping as in MMEngine.
+
+    Args:
+        optimizer: the wrapped optimizer.
+        dtype: 'float16' (with a gradient scaler; float32 on a CPU), 'bfloat16' or 'float32'.
+        loss_scale: 'dynamic', a fixed number, or the arguments of ``torch.amp.GradScaler``. Used with float16 only.
+        accumulative_counts: batches whose gradients are accumulated before a step.
+        clip_grad: arguments of ``torch.nn.utils.clip_grad_norm_`` (or ``_value_`` with ``type='value'``).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        dtype: str = "float16",
+        loss_scale: str | float | Mapping[str, Any] = "dynamic",
+        accumulative_counts: int = 1,
+        clip_grad: dict | None = None,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts, None if clip_grad is None else dict(clip_grad))
+        self.device_type = optimizer.param_groups[0]["params"][0].device.type
+        self.precision = usable_precision(dtype, self.device_type)
+        self.fixed_scale = float(loss_scale) if isinstance(loss_scale, int | float) else None
+        self.scaler = torch.amp.GradScaler(
+            self.device_type, enabled=self.precision == "float16", **_scaler_options(loss_scale)
+        )
+        self.grad_norm: Tensor | None = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The forward pass runs in here: autocast, and no gradient exchange between accumulated batches."""
+        dtype = PRECISIONS[self.precision]
+        with (
+            super().optim_context(model),
+            torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32),
+        ):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Gradients of the scaled loss; ``kwargs`` go to :meth:`torch.Tensor.backward`."""
+        self.scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip and update; with float16 an update with infinite gradients is left out and the scale lowered."""
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update(self.fixed_scale)
+
+    def _clip_grad(self) -> None:
+        """As in MMEngine, but the norm stays on the device until it is logged."""
+        params = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if params:
+            self.grad_norm = self.clip_func(params, **self.clip_grad_kwargs)
+
+    def state_dict(self) -> dict:
+        """The optimizer's state, and the scaler's under ``loss_scaler``."""
+        state = super().state_dict()
+        if self.scaler.is_enabled():
+            state["loss_scaler"] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Restore :meth:`state_dict`; a state without a scale (another precision) leaves the scaler as it is."""
+        state_dict = dict(state_dict)
+        scale = state_dict.pop("loss_scaler", None)
+        if self.scaler.is_enabled():
+            if scale:
+                self.scaler.load_state_dict(scale)
+            else:
+                print_log("the checkpoint holds no loss scale (it ran without float16): it starts anew", "current")
+        super().load_state_dict(state_dict)
+
+
+def _scaler_options(loss_scale: str | float | Mapping[str, Any]) -> dict[str, Any]:
+    if loss_scale == "dynamic":
+        return {}
+    if isinstance(loss_scale, int | float):
+        return dict(init_scale=float(loss_scale))
+    if isinstance(loss_scale, Mapping):
+        return dict(loss_scale)
+    raise ValueError(f"loss_scale must be 'dynamic', a number or GradScaler's arguments, found {loss_scale!r}")

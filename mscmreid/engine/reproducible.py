@@ -1,0 +1,59 @@
+"""Randomness that depends on (seed, epoch) and (seed, iteration) only, never on where a process happens to stand."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mscmreid.registry import FUNCTIONS, HOOKS
+
+
+def seed_everything(*key: int) -> None:
+    """Seed Python's, numpy's and torch's global generators from non-negative integers such as (seed, epoch, rank)."""
+    torch_seed, numpy_seed, python_seed = np.random.SeedSequence(key).generate_state(3)
+    torch.manual_seed(int(torch_seed))  # all devices
+    np.random.seed(int(numpy_seed))
+    random.seed(int(python_seed))
+
+
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int) -> None:
+    """``worker_init_fn``: Python's and numpy's generators follow torch's, which differs by epoch and by worker."""
+    seed = torch.initial_seed()
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+@HOOKS.register_module()
+class ReproducibleHook(Hook):
+    """Seeds all generators from (seed, epoch, rank) before each epoch and tells the model each iteration's number.
+
+    Views are drawn from (seed, iteration) by the data preprocessor, whose ``seed`` becomes the runner's. So a
+    resumed run goes on with the numbers that an uninterrupted one would have drawn.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train(self, runner: Runner) -> None:
+        """Hand the run's seed to the preprocessor."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        preprocessor: Any = getattr(model, "data_preprocessor", None)
+        if hasattr(preprocessor, "seed"):
+            preprocessor.seed = runner.seed
+        self._targets: list[Any] = [part for part in (model, preprocessor) if hasattr(part, "set_iteration")][:1]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed the generators for this epoch."""
+        seed_everything(runner.seed, runner.epoch, get_rank())
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Announce the iteration to the model (which passes it on), or to the preprocessor alone."""
+        for target in self._targets:
+            target.set_iteration(runner.iter)
