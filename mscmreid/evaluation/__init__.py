@@ -1,0 +1,42 @@
+"""Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class."""
+
+from .evaluate import Evaluation, camera_pair_values, evaluate
+from .features import FeatureTable
+from .metric import VIReIDMetric, build_protocol
+from .protocols import GeneralProtocol, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
+from .ranking import RankingResult, Selection, merge_rankings, rank_distances, rank_features, rank_selections
+from .rerank import ReRanking, rerank_selection
+from .results import Result, load_results, save_results
+from .rules import NOTHING_IGNORED, ExclusionRule
+from .table import latex_rows, markdown_table, side_by_side, terminal_table
+
+__all__ = [
+    "NOTHING_IGNORED",
+    "Evaluation",
+    "ExclusionRule",
+    "FeatureTable",
+    "GeneralProtocol",
+    "LLCMProtocol",
+    "Protocol",
+    "RankingResult",
+    "ReRanking",
+    "RegDBProtocol",
+    "Result",
+    "SYSUProtocol",
+    "Selection",
+    "VIReIDMetric",
+    "build_protocol",
+    "camera_pair_values",
+    "evaluate",
+    "latex_rows",
+    "load_results",
+    "markdown_table",
+    "merge_rankings",
+    "rank_distances",
+    "rank_features",
+    "rank_selections",
+    "rerank_selection",
+    "save_results",
+    "side_by_side",
+    "terminal_table",
+]

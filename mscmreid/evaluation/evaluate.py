@@ -1,0 +1,162 @@
+"""Every protocol over one feature table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .features import FeatureTable, feature_parts
+from .protocols import Protocol
+from .ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_selections
+from .rerank import rerank_selection
+from .results import Result
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One protocol with one feature: the record, and what it was made from.
+
+    Attributes:
+        result: the row of the results table.
+        protocol: the protocol's object.
+        selections: rows of the table that query and that are the gallery, one entry a trial.
+        rankings: per-query values, one entry a trial, queries in the order of ``selections``.
+    """
+
+    result: Result
+    protocol: Protocol
+    selections: list[Selection]
+    rankings: list[RankingResult]
+
+
+def evaluate(
+    table: FeatureTable,
+    protocols: Sequence[Protocol],
+    features: Sequence[str] = ("feat_bn", "feat_pool"),
+    *,
+    flip: bool | None = None,
+    rerank: bool = False,
+    memory_bytes: int = DEFAULT_MEMORY,
+    columns: Mapping[str, Any] | None = None,
+) -> list[Evaluation]:
+    """Rank one feature table under every protocol, with every feature.
+
+    Args:
+        table: the features.
+        protocols: what to measure.
+        features: feature options, see :meth:`FeatureTable.matrix`. A protocol's own ``extra_features`` come behind
+            them where the table has their parts.
+        flip: add the mirrored images' features; None means: if the table has them.
+        rerank: a re-ranked row behind every plain one.
+        memory_bytes: most memory to use beyond the features.
+        columns: metadata of all rows of the data set, if the table has only those that the protocols need: the
+            gallery draws are those over all rows.
+
+    Returns:
+        By protocol, then feature, the re-ranked row behind the plain one.
+    """
+    if not protocols:
+        raise ValueError("no protocol to evaluate")
+    flip = table.has_flip if flip is None else flip
+    chosen = [_selections(protocol, table, columns) for protocol in protocols]
+    wanted = [_features(protocol, features, table) for protocol in protocols]
+    plain: dict[tuple[int, str], list[RankingResult]] = {}
+    reranked: dict[tuple[int, str], list[RankingResult]] = {}
+    for feature in dict.fromkeys(name for names in wanted for name in names):
+        matrix = table.matrix(feature, flip)
+        members = [i for i, names in enumerate(wanted) if feature in names]
+        jobs = [selection for i in members for selection in chosen[i]]
+        ranked = iter(
+            rank_selections(matrix, table.pid, table.cam_id, jobs, memory_bytes=memory_bytes, paths=table.path)
+        )
+        for i in members:
+            plain[i, feature] = [next(ranked) for _ in chosen[i]]
+            if rerank:
+                reranked[i, feature] = [
+                    rerank_selection(matrix, table.pid, table.cam_id, selection, memory_bytes=memory_bytes)
+                    for selection in chosen[i]
+                ]
+    evaluations = []
+    for i, protocol in enumerate(protocols):
+        for feature in wanted[i]:
+            for rankings, is_reranked in ((plain, False), (reranked, True)):
+                if (i, feature) not in rankings:
+                    continue
+                result = Result.from_rankings(
+                    rankings[i, feature],
+                    protocol.trials,
+                    protocol.fields(),
+                    table.meta,
+                    protocol=protocol.name,
+                    feature=feature,
+                    exclusion=protocol.rule.describe(),
+                    cmc_kind="identity" if protocol.identity_cmc else "plain",
+                    flip=flip,
+                    rerank=is_reranked,
+                )
+                evaluations.append(Evaluation(result, protocol, chosen[i], rankings[i, feature]))
+    return evaluations
+
+
+def camera_pair_values(
+    matrix: np.ndarray, table: FeatureTable, selection: Selection, *, memory_bytes: int = DEFAULT_MEMORY
+) -> dict[tuple[int, int], dict[str, float]]:
+    """Measures of each (query camera, gallery camera): the queries of one camera against the gallery of the other.
+
+    Args:
+        matrix: (N, D) features of the table's rows, as :meth:`FeatureTable.matrix` gives them.
+        table: their metadata.
+        selection: one trial of a protocol.
+
+    Returns:
+        (query camera, gallery camera) -> R1, R5, R10, R20, mAP, mINP in percent, num_queries and num_left_out; no
+        entry where no query has a match (or the rule ignores the pair).
+    """
+    query_cams, gallery_cams = table.cam_id[selection.query], table.cam_id[selection.gallery]
+    pairs: dict[tuple[int, int], dict[str, float]] = {}
+    for query_cam in np.unique(query_cams):
+        for gallery_cam in np.unique(gallery_cams):
+            query = selection.query[query_cams == query_cam]
+            gallery = selection.gallery[gallery_cams == gallery_cam]
+            same_id = np.isin(table.pid[query], table.pid[gallery])
+            if selection.rule.ignored_cameras(int(query_cam), np.array([gallery_cam]))[0] or not same_id.any():
+                continue
+            if selection.rule.same_id_same_camera and query_cam == gallery_cam:
+                continue
+            part = Selection(query, gallery, selection.rule, selection.identity_cmc, selection.trial)
+            ranking = rank_selections(matrix, table.pid, table.cam_id, [part], memory_bytes=memory_bytes)[0]
+            counts = dict(num_queries=ranking.num_queries, num_left_out=ranking.num_left_out)
+            pairs[int(query_cam), int(gallery_cam)] = {**ranking.values(), **counts}
+    return pairs
+
+
+def _features(protocol: Protocol, features: Sequence[str], table: FeatureTable) -> list[str]:
+    extra = [f for f in protocol.extra_features if all(name in table.features for name, _ in feature_parts(f))]
+    return list(dict.fromkeys([*features, *extra]))
+
+
+def _selections(protocol: Protocol, table: FeatureTable, columns: Mapping[str, Any] | None) -> list[Selection]:
+    """The protocol's selections as row numbers of the table."""
+    data_root = table.meta.get("data_root")
+    if columns is None:
+        return protocol.selections(table.columns, data_root)
+    row_of = {path: row for row, path in enumerate(table.path)}
+    paths = columns["path"]
+
+    def rows(numbers: np.ndarray) -> np.ndarray:
+        found = np.array([row_of.get(paths[number], -1) for number in numbers], dtype=np.int64)
+        if (found < 0).any():
+            first = paths[numbers[np.flatnonzero(found < 0)[0]]]
+            raise ValueError(
+                f"features of {(found < 0).sum()} of {len(found)} rows that {protocol.name} needs are missing (first: "
+                f"{first}): extract all of rows_needed"
+            )
+        return found
+
+    return [
+        Selection(rows(s.query), rows(s.gallery), s.rule, s.identity_cmc, s.trial)
+        for s in protocol.selections(columns, data_root)
+    ]

@@ -1,0 +1,195 @@
+"""A number with everything that says what it is: the record, its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import written_atomically
+from .ranking import RankingResult
+
+SCHEMA_VERSION = 1
+MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")
+
+PROTOCOL_FIELDS = (
+    "dataset",
+    "split",
+    "protocol",
+    "mode",
+    "shots",
+    "lineage",
+    "direction",
+    "convention",
+    "exclusion",
+    "cmc_kind",
+    "trials",
+)
+"""What two results must share before their numbers may be compared."""
+
+
+@dataclass
+class Result:
+    """One row of a results table. Measures are percentages; fields that mean nothing to a protocol are None.
+
+    Attributes:
+        dataset, split: data set and its part ('test', or the number of RegDB's split).
+        protocol: name of the protocol; ``mode``, ``shots``, ``lineage``, ``direction``, ``convention``: its variant.
+        exclusion: which gallery rows a query ignores, in words.
+        cmc_kind: 'identity' or 'plain'.
+        feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
+        flip: features of image and mirrored image added.
+        rerank: k-reciprocal re-ranking.
+        trials: numbers of the gallery draws.
+        values: measure -> its value in every trial.
+        cmc: per trial the CMC at ranks 1..20.
+        num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
+        checkpoint, checkpoint_sha256, config_hash, versions, date: where the features came from, as far as known.
+    """
+
+    dataset: str
+    split: str
+    protocol: str
+    feature: str
+    exclusion: str
+    cmc_kind: str
+    trials: list[int]
+    values: dict[str, list[float]]
+    cmc: list[list[float]]
+    num_queries: list[int]
+    num_left_out: list[int]
+    num_gallery: list[int]
+    mode: str | None = None
+    shots: int | None = None
+    lineage: str | None = None
+    direction: str | None = None
+    convention: str | None = None
+    flip: bool = False
+    rerank: bool = False
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    config_hash: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    date: str = ""
+
+    @property
+    def num_trials(self) -> int:
+        """Number of gallery draws."""
+        return len(self.trials)
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Measure -> mean over the trials."""
+        return {name: float(np.mean(values)) for name, values in self.values.items()}
+
+    @property
+    def std(self) -> dict[str, float] | None:
+        """Measure -> standard deviation over the trials (divisor n - 1); None for one trial."""
+        if self.num_trials < 2:
+            return None
+        return {name: float(np.std(values, ddof=1)) for name, values in self.values.items()}
+
+    @property
+    def protocol_key(self) -> dict[str, Any]:
+        """The fields that must be equal where numbers are compared."""
+        return {name: getattr(self, name) for name in PROTOCOL_FIELDS}
+
+    @property
+    def setting(self) -> str:
+        """The protocol's variant in a few words: 'all-search single-shot agw', 'visible-to-infrared paper'."""
+        shots = {None: None, 1: "single-shot"}.get(self.shots, f"multi-shot {self.shots}")
+        parts = [self.mode or self.direction, shots, self.lineage, self.convention]
+        return " ".join(part for part in parts if part)
+
+    @property
+    def feature_label(self) -> str:
+        """The feature with what was done to it: 'feat_bn flip re-ranked'."""
+        return self.feature + (" flip" if self.flip else "") + (" re-ranked" if self.rerank else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; ``num_trials``, ``mean`` and ``std`` are written out for readers without this class."""
+        return {**asdict(self), "num_trials": self.num_trials, "mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Result:
+        """The inverse of :meth:`to_json`."""
+        names = {f.name for f in fields(cls)}
+        unknown = sorted(set(content) - names - {"num_trials", "mean", "std"})
+        if unknown:
+            raise ValueError(f"a result has unknown fields {unknown}")
+        try:
+            return cls(**{name: value for name, value in content.items() if name in names})
+        except TypeError as error:
+            raise ValueError(f"a result lacks fields: {error}") from error
+
+    @classmethod
+    def from_rankings(
+        cls,
+        rankings: Sequence[RankingResult],
+        trials: Sequence[int],
+        protocol_fields: dict[str, Any],
+        meta: dict[str, Any],
+        **labels: Any,
+    ) -> Result:
+        """Collect the rankings of all trials.
+
+        Args:
+            rankings: one a trial.
+            trials: their numbers.
+            protocol_fields: mode, shots, ... of the protocol.
+            meta: of the feature table; what it lacks stays empty.
+            labels: ``protocol, feature, exclusion, cmc_kind, flip, rerank``.
+        """
+        every = [ranking.values() for ranking in rankings]
+        return cls(
+            dataset=str(meta.get("dataset_name") or "unknown"),
+            split=str(meta.get("split") or "unknown"),
+            trials=list(trials),
+            values={name: [values[name] for values in every] for name in MEASURES},
+            cmc=[ranking.cmc.tolist() for ranking in rankings],
+            num_queries=[ranking.num_queries for ranking in rankings],
+            num_left_out=[ranking.num_left_out for ranking in rankings],
+            num_gallery=[ranking.num_gallery for ranking in rankings],
+            checkpoint=meta.get("checkpoint"),
+            checkpoint_sha256=meta.get("checkpoint_sha256"),
+            config_hash=meta.get("config_hash"),
+            versions=dict(meta.get("versions") or {}),
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **protocol_fields,
+            **labels,
+        )
+
+
+def save_results(results: Sequence[Result], path: str | Path) -> None:
+    """Write results as JSON (``schema_version`` and ``results``), moved into place when complete."""
+    content = dict(schema_version=SCHEMA_VERSION, results=[result.to_json() for result in results])
+    with written_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load_results(path: str | Path) -> list[Result]:
+    """Read a JSON file of :func:`save_results`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or of another schema version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no results file {path}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} must be a results file of schema version {SCHEMA_VERSION}, found version {version}")
+    try:
+        return [Result.from_json(entry) for entry in content["results"]]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not follow schema version {SCHEMA_VERSION}: {error}") from error

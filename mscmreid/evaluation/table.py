@@ -1,0 +1,131 @@
+"""Results as text: for the terminal, as Markdown and LaTeX rows, and side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .results import MEASURES, PROTOCOL_FIELDS, Result
+
+
+def terminal_table(results: Sequence[Result]) -> str:
+    """A table a person can read: one line a result, under a title line for each data set, checkpoint and protocol."""
+    lines: list[str] = []
+    title = ""
+    head = ("setting", "feature", *MEASURES, "trials", "queries", "left out", "gallery")
+    rows = [_cells(result) for result in results]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for result, row in zip(results, rows, strict=True):
+        if _title(result) != title:
+            title = _title(result)
+            lines += ["", title, _line(head, widths), _line(["-" * width for width in widths], widths)]
+        lines.append(_line(row, widths))
+    return "\n".join(lines[1:])
+
+
+def markdown_table(results: Sequence[Result]) -> str:
+    """The same rows as a Markdown table, with data set and checkpoint as columns."""
+    head = ("data set", "setting", "feature", *MEASURES, "trials", "queries", "left out", "gallery", "checkpoint")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for result in results:
+        row = (_dataset(result), *_cells(result), _hash(result) or "-")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def latex_rows(results: Sequence[Result]) -> str:
+    """The same rows for a LaTeX ``tabular``, each with its protocol in a comment behind it."""
+    lines = []
+    for result in results:
+        cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
+        text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
+        lines.append(f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {_trials(result)}")
+    return "\n".join(lines)
+
+
+def _title(result: Result) -> str:
+    parts = [_dataset(result), f"protocol {result.protocol}", f"{result.cmc_kind} CMC", result.exclusion]
+    return " | ".join([*parts, f"checkpoint {_hash(result)}"] if _hash(result) else parts)
+
+
+def _dataset(result: Result) -> str:
+    return f"{result.dataset} {result.split}"
+
+
+def _hash(result: Result) -> str:
+    return (result.checkpoint_sha256 or "")[:8]
+
+
+def _trials(result: Result) -> str:
+    numbers = result.trials
+    if len(numbers) == 1:
+        return f"1 (no. {numbers[0]})" if numbers[0] else "1"
+    return str(len(numbers))
+
+
+def _cells(result: Result) -> list[str]:
+    measures = [_value(result, name) for name in MEASURES]
+    counts = [_span(numbers) for numbers in (result.num_queries, result.num_left_out, result.num_gallery)]
+    return [result.setting, result.feature_label, *measures, _trials(result), *counts]
+
+
+def _value(result: Result, name: str) -> str:
+    std = result.std
+    return f"{result.mean[name]:.2f}" + (f" ± {std[name]:.2f}" if std else "")
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Text columns to the left, numbers to the right."""
+    padded = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))]
+    return "  ".join(padded).rstrip()
+
+
+def side_by_side(
+    systems: Sequence[tuple[str, Sequence[Result]]], measures: Sequence[str] = ("R1", "mAP", "mINP")
+) -> str:
+    """Markdown table with a row for each system and feature, and a column for each protocol and measure.
+
+    Args:
+        systems: (name, its results) pairs.
+        measures: which measures.
+
+    Raises:
+        ValueError: two results would stand in one column though their protocols differ; names the fields.
+    """
+    columns: dict[tuple, Result] = {}
+    rows: dict[tuple[str, str], dict[tuple, Result]] = {}
+    owners: dict[tuple, str] = {}
+    for name, results in systems:
+        for result in results:
+            column = (result.dataset, result.mode, result.shots, result.direction)
+            first = columns.setdefault(column, result)
+            owner = owners.setdefault(column, name)
+            check_comparable(first, result, (owner, name))
+            row = rows.setdefault((name, result.feature_label), {})
+            if column in row:
+                raise ValueError(f"{name} has two results for {' '.join(map(str, column))}, {result.feature_label}")
+            row[column] = result
+    head = [f"{c[0]} {first.setting} {measure}" for c, first in columns.items() for measure in measures]
+    lines = ["| system | feature | " + " | ".join(head) + " |", "|" + "---|" * (2 + len(head))]
+    for (name, feature), found in rows.items():
+        cells = [_value(found[c], measure) if c in found else "-" for c in columns for measure in measures]
+        lines.append(f"| {name} | {feature} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def check_comparable(first: Result, second: Result, names: tuple[str, str] = ("the first", "the second")) -> None:
+    """Raise a ValueError that names the differing fields unless both results are of one protocol."""
+    differing = [
+        f"{field} ({getattr(first, field)!r} in {names[0]}, {getattr(second, field)!r} in {names[1]})"
+        for field in PROTOCOL_FIELDS
+        if getattr(first, field) != getattr(second, field)
+    ]
+    if differing:
+        raise ValueError(
+            f"results of different protocols cannot stand in one column: they differ in {'; '.join(differing)}. "
+            "Choose what to compare, e.g. --where lineage=agw"
+        )
