@@ -40,6 +40,8 @@ class ReIDDataset(BaseDataset):
         check_counts: compare with the published counts and warn where they differ; False for a part of a data set.
         on_error: 'raise' stops at images that cannot be decoded and names them; 'skip' counts them and leaves them
             out (not in training).
+        name: what results and logs call the data set, where it is not the one that its layout is from; None means
+            ``NAME``, or the folder's name for a class without one.
         indices: take only the first n (int) or these rows.
         lazy_init: look at the disk at ``full_init`` and not at once.
 
@@ -62,10 +64,11 @@ class ReIDDataset(BaseDataset):
         cache_workers: int | None = None,
         check_counts: bool = True,
         on_error: str = "raise",
+        name: str | None = None,
         indices: int | Sequence[int] | None = None,
         lazy_init: bool = False,
     ) -> None:
-        self.name = self.NAME or os.path.basename(os.path.abspath(data_root or ""))
+        self.name = name or self.NAME or os.path.basename(os.path.abspath(data_root or ""))
         if split not in self.SPLITS:
             raise ValueError(f"{self.name} has the splits {self.SPLITS}, found split={split!r}")
         if on_error not in ("raise", "skip"):
@@ -84,7 +87,7 @@ class ReIDDataset(BaseDataset):
         self.on_error = on_error
         self.cache: image_cache.ImageCache | None = None
         super().__init__(
-            data_root=find_data_root(data_root, self.name),
+            data_root=find_data_root(data_root, self.NAME or self.name),
             data_prefix={},
             indices=indices,
             pipeline=[dict(type="mscmreid.LoadImage")] if pipeline is None else list(pipeline),
@@ -247,8 +250,8 @@ def find_data_root(data_root: str | None, name: str) -> str:
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(path):
         raise FileNotFoundError(
-            f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the config or "
-            f"with --cfg-options), or set MSCMREID_DATA to the folder that holds {name!r}"
+            f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the "
+            f"config or with --cfg-options), or set MSCMREID_DATA to the folder that holds {name!r}"
         )
     return path
 

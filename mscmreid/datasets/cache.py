@@ -101,13 +101,13 @@ def open_or_build(
     shape = (len(rows), 3, *size)
     homes = [os.path.join(data_root, ".mscmreid_cache"), user_cache_dir()] if cache_dir is None else [cache_dir]
     for home in homes:
-        cache = _open(os.path.join(home, stem + ".npy"), shape)
+        cache = _open(os.path.join(home, stem + ".npy"), shape, data_root)
         if cache is not None:
             return cache
     home = _writable(homes)
     path = os.path.join(home, stem + ".npy")
     with _folder_lock(home) as locked:
-        cache = _open(path, shape)  # another process may have built it while this one waited
+        cache = _open(path, shape, data_root)  # another process may have built it while this one waited
         if cache is not None:
             return cache
         if locked:
@@ -117,11 +117,11 @@ def open_or_build(
 
 
 def find_undecodable(
-    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int
+    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int | None = None
 ) -> dict[str, str]:
     """Relative path -> reason, for the images that cannot be decoded; decodes every one of them."""
     bad: dict[str, str] = {}
-    for _, _, found in _decoded(rows, data_root, size, num_workers, "checking images"):
+    for _, _, found in _decoded(rows, data_root, size, num_workers or default_workers(), "checking images"):
         bad.update(found)
     return bad
 
@@ -140,19 +140,32 @@ def _description_path(path: str) -> str:
     return path[: -len(".npy")] + ".json"
 
 
-def _open(path: str, shape: tuple[int, ...]) -> ImageCache | None:
-    """The cache at ``path`` if it is complete."""
+def _open(path: str, shape: tuple[int, ...], data_root: str) -> ImageCache | None:
+    """The cache at ``path`` if it is complete, and what it calls undecodable still is."""
     if not (os.path.exists(path) and os.path.exists(_description_path(path))):
         return None
     try:
         cache = ImageCache(path)
-        found = (cache.images.shape, cache.images.dtype)
+        if cache.images.shape != shape or cache.images.dtype != np.uint8:
+            problem = f"expected {shape} uint8, found {cache.images.shape} {cache.images.dtype}"
+        else:
+            # A permission or a disk error may have passed without a trace in the file's size and time.
+            healed = [image for image in cache.undecodable if _decodes(os.path.join(data_root, image))]
+            if not healed:
+                return cache
+            problem = f"{healed[0]!r} can be decoded now"
     except (ValueError, KeyError, EOFError) as error:
-        found = (type(error).__name__, error)
-    if found == (shape, np.uint8):
-        return cache
-    _log(f"image cache {path!r} is damaged ({found[0]}, {found[1]}) and is built again", logging.WARNING)
+        problem = f"{type(error).__name__}: {error}"
+    _log(f"the image cache {path!r} is no good ({problem}) and is built again", logging.WARNING)
     return None
+
+
+def _decodes(path: str) -> bool:
+    try:
+        load_image(path, (1, 1))
+    except UndecodableImageError:
+        return False
+    return True
 
 
 def _writable(homes: Sequence[str]) -> str:
@@ -257,8 +270,8 @@ def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int,
 def _disk_full(path: str, total: int, found: str) -> OSError:
     return OSError(
         errno.ENOSPC,
-        f"the image cache {path!r} needs {total / 1e9:.1f} GB, but {found}. Make room (older caches of the same data set "
-        "may be deleted), set cache_dir to another disk, or go on without a cache (cache=False)",
+        f"the image cache {path!r} needs {total / 1e9:.1f} GB, but {found}. Make room (older caches of the same data "
+        "set may be deleted), set cache_dir to another disk, or go on without a cache (cache=False)",
     )
 
 
@@ -295,28 +308,29 @@ def _decoded(
 
 
 def _write_all(fd: int, images: np.ndarray, offset: int) -> None:
-    data = memoryview(images).cast("B")
+    data = memoryview(images.reshape(-1).data)
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
 
 
 class _Progress:
-    """A bar on a terminal; elsewhere a line every tenth."""
+    """A bar on a terminal; elsewhere a line every ten seconds."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0
         self.start = time.monotonic()
         self.terminal = sys.stderr.isatty()
-        self.next = 0.0  # share of the work at which to show something again
+        self.shown = self.start
 
     def advance(self, count: int) -> None:
         self.done += count
-        part = self.done / self.total
-        if part < min(self.next, 1):
+        now = time.monotonic()
+        if self.done < self.total and now < self.shown + (0.2 if self.terminal else 10):
             return
-        self.next = part + (0.005 if self.terminal else 0.1)
-        left = (time.monotonic() - self.start) * (1 / part - 1)
+        self.shown = now
+        part = self.done / self.total
+        left = (now - self.start) * (1 / part - 1)
         text = f"{self.title}: {self.done:,} of {self.total:,} images, {left:.0f} s left"
         if self.terminal:
             end = "\n" if self.done == self.total else ""

@@ -39,8 +39,7 @@ class FolderReID(ReIDDataset):
 
     Args:
         ann_file: the CSV, relative to ``data_root``; None reads the folders.
-        name: the data set's name in results; None takes the folder's name.
-        base: see ``ReIDDataset``. ``split`` is 'train', 'val', 'trainval' or 'test'; ``data_root`` is required.
+        base: see ``ReIDDataset``; ``split`` is 'train', 'val', 'trainval' or 'test'. ``data_root`` is required.
 
     Raises:
         ValueError: a line of the CSV, or a folder, that is not as described; it is named.
@@ -49,9 +48,8 @@ class FolderReID(ReIDDataset):
 
     SPLITS = ("train", "val", "trainval", "test")
 
-    def __init__(self, data_root: str, ann_file: str | None = None, name: str | None = None, **base: Any) -> None:
+    def __init__(self, data_root: str, ann_file: str | None = None, **base: Any) -> None:
         self.annotations = ann_file
-        self.given_name = name
         super().__init__(data_root=data_root, **base)
 
     def scan(self, folders: FolderScan) -> list[ImageRow]:
@@ -61,12 +59,11 @@ class FolderReID(ReIDDataset):
             raise ValueError(f"{self.name}: training needs ids, but {first!r} has pid {UNKNOWN} (unknown)")
         return sorted(rows, key=lambda row: (row.pid, row.cam_id, os.path.basename(row.path), row.path))
 
-    def split_name(self) -> str:
-        return self.subset
-
     def _read_csv(self, name: str) -> list[ImageRow]:
         path = require(os.path.join(self.data_root, name), f"{self.name}'s CSV")
-        rows, lines, splits = [], {}, set()
+        rows: list[ImageRow] = []
+        lines: dict[str, int] = {}  # path -> line
+        splits = set()
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_header(path, reader.fieldnames or [])
@@ -91,12 +88,10 @@ class FolderReID(ReIDDataset):
         return rows
 
     def _scan_folders(self, folders: FolderScan) -> list[ImageRow]:
-        tops = (
-            ("train", "val") if self.subset == "trainval" and "trainval" not in folders.folders("") else (self.subset,)
-        )
         present = folders.folders("")
+        tops = ["train", "val"] if self.subset == "trainval" else [self.subset]
         if not any(name in self.SPLITS for name in present):
-            tops = ("",)
+            tops = [""]
         rows: list[ImageRow] = []
         for top in tops:
             modalities = folders.folders(top)

@@ -44,7 +44,7 @@ def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
         raise
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
         raise UndecodableImageError(
-            f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace the file, or take it out of the set"
+            f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace it, or take it out of the set"
         ) from error
     return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))  # (3, H, W)
 

@@ -50,13 +50,14 @@ class CrossModalityIdentitySampler(Sampler):
             )
         if min(num_ids, num_instances, 1 if num_batches is None else num_batches) < 1:
             raise ValueError(
-                f"num_ids, num_instances and num_batches must be positive, found {num_ids}, {num_instances}, {num_batches}"
+                "num_ids, num_instances and num_batches must be positive, found "
+                f"{num_ids}, {num_instances}, {num_batches}"
             )
         self.rank, self.world_size = get_dist_info()
         if num_ids * num_instances % self.world_size:
             raise ValueError(
-                f"num_ids x num_instances = {num_ids} x {num_instances} = {num_ids * num_instances} must be divisible by the "
-                f"number of processes, {self.world_size}"
+                f"num_ids x num_instances = {num_ids} x {num_instances} = {num_ids * num_instances} must be divisible "
+                f"by the number of processes, {self.world_size}"
             )
         self.num_ids, self.num_instances = num_ids, num_instances
         self.seed = sync_random_seed() if seed is None else seed
@@ -73,7 +74,7 @@ class CrossModalityIdentitySampler(Sampler):
         single = sorted(by_id[0].keys() ^ by_id[1].keys())
         if single and not drop:
             raise ValueError(
-                f"{len(single)} ids have images in one modality only: {single[:10]}{'...' if len(single) > 10 else ''}. "
+                f"{len(single)} ids have images in one modality only, such as {single[:10]}. "
                 "A batch needs both; take these ids out, or set drop_single_modality=True"
             )
         if len(both) < self.num_ids:

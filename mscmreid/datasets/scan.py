@@ -43,7 +43,7 @@ class FolderScan:
         self.others: list[str] = []
 
     def images(self, folder: str) -> list[tuple[str, int, int]]:
-        """(file name, bytes, mtime in ns) of the images in ``root/folder``, sorted by name; empty without the folder."""
+        """(file name, bytes, mtime in ns) of the images in ``root/folder``, sorted; empty without the folder."""
         found = []
         try:
             with os.scandir(os.path.join(self.root, folder)) as entries:

@@ -39,7 +39,7 @@ def statistics_table(rows: Mapping, title: str) -> str:
 def differences(counts: Counts, published: Counts) -> list[str]:
     """A line for every modality whose ids or images are not the published ones."""
     return [
-        f"{modality}: {counts[modality][0]:,} ids and {counts[modality][1]:,} images, published are {ids:,} and {images:,}"
+        f"{modality}: {counts[modality][0]:,} ids, {counts[modality][1]:,} images (published {ids:,} and {images:,})"
         for modality, (ids, images) in published.items()
         if counts[modality] != (ids, images)
     ]

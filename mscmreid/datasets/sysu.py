@@ -63,8 +63,9 @@ class SYSUMM01(ReIDDataset):
                     ]
             if len(rows) == before and self.check_counts:
                 raise FileNotFoundError(
-                    f"{self.name}: person {pid} stands in the lists of 'exp' but has no image: looked for 'cam1/{name}' "
-                    f"... 'cam6/{name}' in {self.data_root!r}. Where a part of the data set is meant, set check_counts=False"
+                    f"{self.name}: person {pid} stands in the lists of 'exp' but has no image: looked for "
+                    f"'cam1/{name}' ... 'cam6/{name}' in {self.data_root!r}. Where a part of the data set is meant, "
+                    "set check_counts=False"
                 )
         self._chosen = set(self._ids(self.subset))
         return rows

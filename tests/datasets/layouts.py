@@ -2,10 +2,10 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 OUTDOOR_ONLY = 4  # a person whom cameras 1 and 2 never saw
@@ -66,17 +66,8 @@ def make_llcm(root: Path, train=(250, 2), test=(891, 0)) -> Path:
     return root
 
 
-def real_splits(name: str) -> Path:
-    """The folder with a published set's list files; skips the test where there is none."""
-    home = os.environ.get("MSCMREID_SPLITS")
-    if not home:
-        pytest.skip("MSCMREID_SPLITS is not set to the folder of the published split lists")
-    return Path(home) / name
-
-
-def touch_sysu(root: Path) -> Path:
-    """SYSU-MM01's true size, with empty files."""
-    splits = real_splits("SYSU-MM01")
+def touch_sysu(root: Path, splits: Path) -> Path:
+    """SYSU-MM01's true size, with empty files, from its lists and frame counts."""
     (root / "exp").mkdir(parents=True)
     for part in ("train", "val", "test"):
         (root / "exp" / f"{part}_id.txt").write_text((splits / "exp" / f"{part}_id.txt").read_text())
@@ -89,18 +80,26 @@ def touch_sysu(root: Path) -> Path:
     return root
 
 
-def touch_listed(root: Path, name: str, relocate=lambda part, path: path) -> Path:
-    """RegDB's or LLCM's true size, with empty files, from the list files."""
-    idx = real_splits(name) / "idx"
+def touch_listed(root: Path, splits: Path, relocate: Callable[[str, str], str] = lambda part, path: path) -> Path:
+    """RegDB's or LLCM's true size, with empty files, from its list files."""
     (root / "idx").mkdir(parents=True)
-    for listing in idx.glob("*_*.txt"):
-        text = listing.read_text()
-        (root / "idx" / listing.name).write_text(text)
+    paths: set[str] = set()
+    for listing in (splits / "idx").glob("*_*.txt"):
         if listing.name == "test_id.txt":
             continue
+        (root / "idx" / listing.name).write_text(listing.read_text())
         part = listing.name.split("_")[0]
-        for line in text.splitlines():
-            path = root / relocate(part, line.split()[0])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+        paths.update(relocate(part, line.split()[0]) for line in listing.read_text().splitlines())
+    for folder in {os.path.dirname(path) for path in paths}:
+        (root / folder).mkdir(parents=True)
+    for path in paths:
+        (root / path).touch()
     return root
+
+
+def llcm_test_folder(part: str, path: str) -> str:
+    """Where LLCM's list entry ``vis/0891/0891_c05_....jpg`` really lies."""
+    if part == "train":
+        return path
+    short, person, name = path.split("/")
+    return f"test_{short}/cam{int(name.split('_c')[1][:2])}/{person}/{name}"
