@@ -15,7 +15,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard"],
     "report": ["matplotlib>=3.8"],
     "mat": ["scipy>=1.11"],
-    "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3"],
+    "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3"],
 }
 EXTRAS["all"] = sorted({req for reqs in EXTRAS.values() for req in reqs})
 

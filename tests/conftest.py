@@ -64,6 +64,18 @@ def deviation(request: pytest.FixtureRequest):
     return measure
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist: hand over what was seen
+        session.config.workeroutput["deviations"] = session.config.stash[DEVIATIONS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    seen = node.config.stash[DEVIATIONS]
+    for name, value in getattr(node, "workeroutput", {}).get("deviations", {}).items():
+        seen[name] = max(value, seen.get(name, 0.0))
+
+
 def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
     seen = config.stash[DEVIATIONS]
     if seen:

@@ -23,6 +23,7 @@ _STEMS = {
     "infrared": "thermal_module.thermal",
 }
 _NONLOCAL = {"g": "g.0", "theta": "theta", "phi": "phi", "out_conv": "W.0", "out_bn": "W.1"}
+_MFA = {**_NONLOCAL, "g": "g"}
 _MIMB = {
     "narrow": "ATT_narrow",
     "broad": "ATT_broad",
@@ -80,6 +81,13 @@ def official_name(name: str, names: Iterable[str]) -> str:
             return f"layerATT{index}.ATT_narrow{1 if int(index) < 2 else 2}.{entry}"
         if layer in _MIMB:
             return f"layerATT{index}.{_MIMB[layer]}.{entry}"
+    if match := re.fullmatch(r"plugins\.stage(\d)\.0\.(cnl|pnl)\.(\w+)\.(\w+)", rest):
+        stage, block, layer, entry = match.groups()
+        return f"MFA{stage}.{block.upper()}.{_MFA[layer]}.{entry}"
+    if match := re.fullmatch(r"plugins\.stage\d\.1\.branches\.(\d)\.dilated\.(\d)\.(\w+)", rest):
+        return f"DEE.FC{int(match[1]) + 1}{int(match[2]) + 1}.{match[3]}"
+    if match := re.fullmatch(r"plugins\.stage\d\.1\.branches\.(\d)\.expand\.(\w+)", rest):
+        return f"DEE.FC{int(match[1]) + 1}.{match[2]}"
     raise ValueError(f"{name}: the released systems have no such parameter")
 
 

@@ -33,6 +33,8 @@ class CrossModalReID(BaseModel):
         flip_test: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
+        if isinstance(data_preprocessor, dict):  # MMEngine would look in its own registry when no scope is set
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         channels = self.backbone.out_channels
