@@ -214,6 +214,11 @@ def test_it_is_built_by_name_and_holds_no_parameters(cfg: dict) -> None:
     assert not loss.state_dict()
 
 
+def test_its_settings_are_printed() -> None:
+    assert repr(QuadrupleCenterTripletLoss(margin=0.5)) == "QuadrupleCenterTripletLoss(margin=0.5, alpha=0.0)"
+    assert repr(WeightedRegularizedTriplet()) == "WeightedRegularizedTriplet()"
+
+
 @pytest.mark.parametrize(
     ("cls", "arguments"),
     [
@@ -248,5 +253,5 @@ def test_a_column_of_another_length_is_refused_by_name() -> None:
 @pytest.mark.parametrize("name", ["cpm-branch", "orthogonality"])
 def test_a_loss_of_branches_asks_for_them(name: str) -> None:
     features, rows = batch()
-    with pytest.raises(ValueError, match="column 'branch'"):
+    with pytest.raises(ValueError, match="reads the column 'branch'"):
         LOSSES[name](features, rows.label, rows.modality, rows.stream)

@@ -1,14 +1,14 @@
-"""Batch-hard triplet loss (Hermans et al., In Defense of the Triplet Loss, arXiv 1703.07737, equation 5)."""
+"""Batch-hard triplet loss (Hermans et al., In Defense of the Triplet Loss, arXiv 1703.07737)."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same, self_distances
-from mscmreid.models.precision import full_precision
+from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 
@@ -32,7 +32,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tenso
 
 
 @MODELS.register_module()
-class BatchHardTripletLoss(nn.Module):
+class BatchHardTripletLoss(MetricLoss):
     """Batch-hard triplet on un-normalised features of all modalities and streams; see :func:`batch_hard_triplet`.
 
     Args:
@@ -40,20 +40,6 @@ class BatchHardTripletLoss(nn.Module):
     """
 
     def __init__(self, margin: float = 0.3) -> None:
-        super().__init__()
         if margin < 0:
             raise ValueError(f"expected margin >= 0, found {margin}")
-        self.margin = margin
-
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
-        with full_precision(features):
-            return batch_hard_triplet(checked(features, labels=labels), labels, self.margin)
+        super().__init__(partial(batch_hard_triplet, margin=margin), reads=("labels",))

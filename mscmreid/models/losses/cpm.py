@@ -1,16 +1,16 @@
-"""Center-guided pair mining (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481, section 3.3)."""
+"""Center-guided pair mining (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import means_of, paired_distances, pairwise_distances, same
-from mscmreid.models.precision import full_precision
+from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 
@@ -72,14 +72,34 @@ def center_guided_pair_mining(
     return (l123 + l124) / 2
 
 
+def pair_mining_of_streams(
+    features: Tensor, labels: Tensor, stream: Tensor, streams: tuple[int, ...], margin: float
+) -> Tensor:
+    """CPM with four streams as its groups 1 to 4; rows of other streams take no part.
+
+    Args:
+        features, labels, margin: as in :func:`center_guided_pair_mining`.
+        stream: (N,) integers.
+        streams: the four.
+
+    Returns:
+        A scalar.
+    """
+    first, second, third, fourth = streams
+    side = ((stream == second) | (stream == fourth)).long()
+    is_plain, is_expanded = (stream == first) | (stream == second), (stream == third) | (stream == fourth)
+    expansion = torch.where(is_expanded, 1, torch.where(is_plain, 0, -1))
+    return center_guided_pair_mining(features, labels, side, expansion, margin)
+
+
 @MODELS.register_module()
-class CenterGuidedPairMining(nn.Module):
-    """CPM on un-normalised features; see :func:`center_guided_pair_mining`.
+class CenterGuidedPairMining(MetricLoss):
+    """CPM on un-normalised features; see :func:`center_guided_pair_mining`. It reads ``branch`` or ``stream``.
 
     ``groups`` says what the four groups are:
 
     - ``'branch'`` (DEEN): plain visible, plain infrared, visible and infrared of an expanded branch; the loss is the
-      sum over all expanded branches in the batch.
+      sum over all expanded branches in the batch (0 without any).
     - four stream indices (systems with two views of each modality instead of branches): the streams that are plain
       visible, plain infrared, second visible and second infrared, e.g. ``(0, 2, 1, 3)`` where the views are listed as
       visible 1, visible 2, infrared 1, infrared 2. Rows of other streams take no part.
@@ -90,35 +110,12 @@ class CenterGuidedPairMining(nn.Module):
     """
 
     def __init__(self, margin: float = 0.2, groups: str | Sequence[int] = "branch") -> None:
-        super().__init__()
         if margin < 0:
             raise ValueError(f"expected margin >= 0, found {margin}")
         if groups != "branch" and (isinstance(groups, str) or len(groups) != 4 or len(set(groups)) != 4):
             raise ValueError(f"expected groups='branch' or four different stream indices, found {groups!r}")
-        self.margin = margin
-        self.groups = groups if isinstance(groups, str) else tuple(groups)
-
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), integer columns (N,) -> scalar; ``image`` is not read.
-
-        ``branch`` is needed for ``groups='branch'``; without an expanded branch in the batch the loss is 0.
-        """
-        with full_precision(features):
-            if isinstance(self.groups, str):
-                features = checked(features, labels=labels, modality=modality, branch=branch)
-                assert branch is not None  # checked
-                return center_guided_pair_mining(features, labels, modality, branch, self.margin)
-            features = checked(features, labels=labels, stream=stream)
-            first, second, third, fourth = self.groups
-            side = ((stream == second) | (stream == fourth)).long()
-            is_plain, is_expanded = (stream == first) | (stream == second), (stream == third) | (stream == fourth)
-            expansion = torch.where(is_expanded, 1, torch.where(is_plain, 0, -1))
-            return center_guided_pair_mining(features, labels, side, expansion, self.margin)
+        if isinstance(groups, str):
+            super().__init__(partial(center_guided_pair_mining, margin=margin), reads=("labels", "modality", "branch"))
+        else:
+            function = partial(pair_mining_of_streams, streams=tuple(groups), margin=margin)
+            super().__init__(function, reads=("labels", "stream"))

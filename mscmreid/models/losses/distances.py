@@ -42,6 +42,11 @@ def same(x: Tensor, y: Tensor | None = None) -> Tensor:
     return x[:, None] == (x if y is None else y)[None, :]
 
 
+def _mean_weights(members: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    count = members.sum(1, keepdim=True)
+    return members.to(dtype) / count.clamp_min(1), count[:, 0] > 0
+
+
 def means_of(features: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of the features that each line of a mask selects.
 
@@ -52,9 +57,29 @@ def means_of(features: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Means (M, D), and bool (M,): which of them have a member. A mean without members is zero.
     """
-    count = members.sum(1, keepdim=True)
-    weights = members.to(features.dtype) / count.clamp_min(1)
-    return weights @ features, count[:, 0] > 0
+    weights, exists = _mean_weights(members, features.dtype)
+    return weights @ features, exists
+
+
+def distances_to_means(x: Tensor, members: Tensor) -> Tensor:
+    """||x_i - mean_j||, mean_j over the rows that line j of a mask selects (at least one), at least 1e-6.
+
+    The same as ``pairwise_distances(x, means_of(x, members)[0])``, from the rows' inner products alone: one product
+    of size D instead of two.
+
+    Args:
+        x: (N, D).
+        members: bool (M, N).
+
+    Returns:
+        (N, M).
+    """
+    x = x - x.mean(0).detach()  # as in _squared_distances
+    products = x @ x.T  # <x_i, x_k>
+    weights, _ = _mean_weights(members, x.dtype)
+    with_means = products @ weights.T  # <x_i, mean_j>
+    mean_norms = (weights * with_means.T).sum(1)  # <mean_j, mean_j>
+    return _root(products.diagonal()[:, None] - 2 * with_means + mean_norms[None, :])
 
 
 def mean_where(values: Tensor, valid: Tensor, dim: int = 0) -> Tensor:

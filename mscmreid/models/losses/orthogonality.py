@@ -1,12 +1,11 @@
-"""Orthogonality of expanded branches (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481, section 3.2)."""
+"""Orthogonality of expanded branches (Zhang and Wang, DEEN, CVPR 2023, arXiv 2303.14481)."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same
-from mscmreid.models.precision import full_precision
+from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 
@@ -28,20 +27,8 @@ def branch_orthogonality(features: Tensor, stream: Tensor, branch: Tensor, image
 
 
 @MODELS.register_module()
-class BranchOrthogonality(nn.Module):
+class BranchOrthogonality(MetricLoss):
     """Keeps the expanded branches of an image apart; see :func:`branch_orthogonality`. DEEN: weight 0.01."""
 
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Un-normalised features (N, D), ``stream``, ``branch`` and ``image`` (N,) -> scalar; 0 without branches."""
-        with full_precision(features):
-            features = checked(features, stream=stream, branch=branch, image=image)
-            assert branch is not None and image is not None  # checked
-            return branch_orthogonality(features, stream, branch, image)
+    def __init__(self) -> None:
+        super().__init__(branch_orthogonality, reads=("stream", "branch", "image"))

@@ -1,12 +1,13 @@
-"""Quadruple center triplet loss (MSCMNet, Pattern Recognition 159, 111090, section 3.4)."""
+"""Quadruple center triplet loss (QCT) of MSCMNet (Pattern Recognition 159, 111090; arXiv 2311.14395)."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from functools import partial
 
-from mscmreid.models.losses.checks import checked
-from mscmreid.models.losses.distances import mean_where, means_of, paired_distances, pairwise_distances, same
-from mscmreid.models.precision import full_precision
+from torch import Tensor
+
+from mscmreid.models.losses.distances import distances_to_means, mean_where, means_of, paired_distances, same
+from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 
@@ -41,14 +42,13 @@ def quadruple_center_triplet(
     if alpha > 0:
         center, exists = means_of(features, same_class & same(stream))
         pull = pull + alpha * mean_where(paired_distances(features, center), exists)
-    center, _ = means_of(features, same_class)
-    hinge = (margin - pairwise_distances(features, center)).clamp_min(0)  # (N, N), column j: centre of y_j
+    hinge = (margin - distances_to_means(features, same_class)).clamp_min(0)  # (N, N), column j: centre of y_j
     push = mean_where(mean_where(hinge, ~same_class, dim=1), (~same_class).any(1))
     return (pull + push) / 2
 
 
 @MODELS.register_module()
-class QuadrupleCenterTripletLoss(nn.Module):
+class QuadrupleCenterTripletLoss(MetricLoss):
     """QCT on un-normalised features; see :func:`quadruple_center_triplet`. MSCMNet: margin 0.7, alpha 0.
 
     Args:
@@ -57,22 +57,7 @@ class QuadrupleCenterTripletLoss(nn.Module):
     """
 
     def __init__(self, margin: float = 0.7, alpha: float = 0.0) -> None:
-        super().__init__()
         if margin < 0 or not 0 <= alpha <= 1:
             raise ValueError(f"expected margin >= 0 and alpha from 0 to 1, found margin={margin}, alpha={alpha}")
-        self.margin = margin
-        self.alpha = alpha
-
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), integer columns (N,) -> scalar; ``branch`` and ``image`` are not read."""
-        with full_precision(features):
-            features = checked(features, labels=labels, modality=modality, stream=stream)
-            return quadruple_center_triplet(features, labels, modality, stream, self.margin, self.alpha)
+        function = partial(quadruple_center_triplet, margin=margin, alpha=alpha)
+        super().__init__(function, reads=("labels", "modality", "stream"))

@@ -1,7 +1,7 @@
 """Weighted triplets: AGW's weighted regularised triplet (WRT) and CAJ's enhanced squared difference (ESD).
 
-Sources: Ye et al., Deep Learning for Person Re-Identification: A Survey and Outlook (arXiv 2001.04193), equations 9
-and 10; Ye et al., Channel Augmented Joint Learning for Visible-Infrared Recognition (ICCV 2021), section 3.3.
+Sources: Ye et al., Deep Learning for Person Re-identification: A Survey and Outlook (arXiv 2001.04193); Ye et al.,
+Channel Augmented Joint Learning for Visible-Infrared Recognition (ICCV 2021); constants as in their released code.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mscmreid.models.losses.checks import checked
 from mscmreid.models.losses.distances import same, self_distances
-from mscmreid.models.precision import full_precision
+from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 MAX_SQUARED_GAP = 88.0
@@ -64,36 +63,16 @@ def enhanced_squared_difference(features: Tensor, labels: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class WeightedRegularizedTriplet(nn.Module):
+class WeightedRegularizedTriplet(MetricLoss):
     """AGW's WRT on un-normalised features; see :func:`weighted_regularized_triplet`. It has no margin."""
 
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
-        with full_precision(features):
-            return weighted_regularized_triplet(checked(features, labels=labels), labels)
+    def __init__(self) -> None:
+        super().__init__(weighted_regularized_triplet, reads=("labels",))
 
 
 @MODELS.register_module()
-class EnhancedSquaredDifference(nn.Module):
+class EnhancedSquaredDifference(MetricLoss):
     """CAJ's ESD on un-normalised features; see :func:`enhanced_squared_difference`. It has no margin."""
 
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), labels (N,) -> scalar; the other columns are not read."""
-        with full_precision(features):
-            return enhanced_squared_difference(checked(features, labels=labels), labels)
+    def __init__(self) -> None:
+        super().__init__(enhanced_squared_difference, reads=("labels",))

@@ -1,4 +1,4 @@
-"""DEE, the diverse embedding expansion of DEEN (Zhang and Wang, CVPR 2023, arXiv 2303.14481, section 3.2)."""
+"""DEE, the diverse embedding expansion of DEEN (Zhang and Wang, CVPR 2023, arXiv 2303.14481)."""
 
 from __future__ import annotations
 

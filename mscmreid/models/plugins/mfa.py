@@ -1,4 +1,4 @@
-"""MFA, the multi-stage feature aggregation block of DEEN (Zhang and Wang, CVPR 2023, arXiv 2303.14481, section 3.4)."""
+"""MFA, the multi-stage feature aggregation block of DEEN (Zhang and Wang, CVPR 2023, arXiv 2303.14481)."""
 
 from __future__ import annotations
 
