@@ -113,6 +113,7 @@ def open_or_build(
         if locked:
             _remove_temporaries(home)
         _build(path, rows, data_root, size, num_workers or default_workers())
+        _mention_older(path, stem.rpartition("_")[0])
     return ImageCache(path)
 
 
@@ -265,6 +266,17 @@ def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int,
         for left in (temporary, temporary + ".json.tmp"):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(left)
+
+
+def _mention_older(path: str, prefix: str) -> None:
+    """Say which caches of the same data set and size lie beside a new one: nobody deletes them but the user."""
+    home, own = os.path.split(path)
+    older = [
+        name for name in os.listdir(home) if name.startswith(prefix + "_") and name.endswith(".npy") and name != own
+    ]
+    if older:
+        total = sum(os.path.getsize(os.path.join(home, name)) for name in older) / 1e9
+        _log(f"{len(older)} other cache(s) of it lie in {home!r} ({total:.2f} GB); delete what nothing uses: {older}")
 
 
 def _disk_full(path: str, total: int, found: str) -> OSError:

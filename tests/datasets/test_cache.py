@@ -81,8 +81,9 @@ def test_pixels_cannot_be_written_to(root):
         build(root)[0][:] = 0
 
 
-def test_any_change_makes_a_new_cache_and_the_old_one_stays(root):
+def test_any_change_makes_a_new_cache_and_the_old_one_stays(root, messages):
     paths = {build(root).path}
+    assert not any("other cache" in text for text in messages)
     os.utime(os.path.join(root, "images/00.png"), ns=(1, 1))
     paths.add(build(root).path)
     with open(os.path.join(root, "images/01.png"), "ab") as file:
@@ -92,6 +93,7 @@ def test_any_change_makes_a_new_cache_and_the_old_one_stays(root):
     paths.add(build(root).path)
     os.remove(os.path.join(root, "images/03.png"))
     paths.add(build(root).path)
+    assert any("4 other cache(s)" in text for text in messages)
     assert len(paths) == 5 and all(os.path.exists(path) for path in paths)
 
 

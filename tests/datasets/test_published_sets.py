@@ -102,8 +102,8 @@ class TestSYSU:
             SYSUMM01(str(sysu), split="query")
 
     def test_an_unknown_option_is_refused(self, sysu):
-        with pytest.raises(TypeError, match="chache"):
-            SYSUMM01(str(sysu), chache=True)
+        with pytest.raises(TypeError, match="caches"):
+            SYSUMM01(str(sysu), caches=True)
 
 
 class TestDataRoot:
