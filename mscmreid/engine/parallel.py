@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import torch
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mscmreid.registry import MODEL_WRAPPERS
 
@@ -33,10 +35,12 @@ class ReIDDistributedDataParallel(MMDistributedDataParallel):
         static_graph: bool = False,
     ) -> None:
         on_gpu = torch.cuda.is_available()
+        # torch calls the option by another name in newer versions and warns about the old one
+        renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
         super().__init__(
             module=module,
             device_ids=list(device_ids) if on_gpu and device_ids is not None else None,
-            broadcast_buffers=broadcast_buffers,
+            **{"forward_sync_buffers" if renamed else "broadcast_buffers": broadcast_buffers},
             find_unused_parameters=find_unused_parameters,
             static_graph=static_graph,
             gradient_as_bucket_view=True,

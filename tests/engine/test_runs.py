@@ -1,0 +1,184 @@
+"""Whole runs at toy size: train, validate, stop, resume, test."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mscmreid.apis import init_model, test, train
+from mscmreid.engine.checkpoint import read_checkpoint
+
+run_test = test  # pytest would take the function for a test
+del test
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in the run may catch it."""
+
+
+class KillHook(Hook):
+    """Ends the run in the middle of an epoch, or during its validation."""
+
+    def __init__(self, iteration=None, validation_after=None):
+        self.iteration, self.validation_after = iteration, validation_after
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            raise Killed
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if runner.epoch == self.validation_after:
+            raise Killed
+
+
+def scalars(work_dir) -> dict:
+    """(kind, step) -> logged values, without times and memory; of an iteration that was replayed, the last."""
+    logged = {}
+    for path in sorted(Path(work_dir).glob("*/vis_data/*.json"), key=lambda p: p.stat().st_mtime_ns):
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            step = entry.pop("step")
+            kind = "val" if any(k.startswith("val/") for k in entry) else "train"
+            logged[kind, step] = {k: v for k, v in entry.items() if "time" not in k and k != "memory"}
+    return logged
+
+
+def run_and_kill(cfg, **when) -> None:
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type=KillHook, **when)]
+    with pytest.raises(Killed):
+        train(cfg)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, request):
+    """Work folder of an uninterrupted run of 3 epochs (made by the first test that asks)."""
+    return tmp_path_factory.mktemp("straight")
+
+
+@pytest.fixture
+def straight_run(straight, toy_config):
+    if not list(straight.glob("epoch_3.pth")):
+        train(toy_config(straight))
+    return straight
+
+
+def test_a_run_leaves_the_last_two_checkpoints_and_the_best(straight_run):
+    names = sorted(p.name for p in straight_run.glob("*.pth"))
+    assert names[1:] == ["epoch_2.pth", "epoch_3.pth"] and names[0].startswith("best_reid_R1_epoch_")
+    content = read_checkpoint(straight_run / "epoch_3.pth")
+    assert content["meta"]["epoch"] == 3 and content["meta"]["iter"] == 9
+    assert content["meta"]["dataset_meta"]["num_classes"] == 6
+    assert torch.load(straight_run / "epoch_3.pth", weights_only=True)  # no class of ours or of MMEngine's in it
+
+
+def test_validation_starts_after_the_second_epoch_and_is_logged(straight_run):
+    logged = scalars(straight_run)
+    assert {step for kind, step in logged if kind == "val"} == {2, 3}
+    assert {"val/reid/R1", "val/reid/mAP"} <= set(logged["val", 3])
+    assert {"train/loss", "train/loss_ce", "train/loss_qct", "train/acc", "train/lr"} <= set(logged["train", 2])
+
+
+@pytest.mark.parametrize(
+    "when",
+    [dict(iteration=4), dict(iteration=8), dict(validation_after=3)],
+    ids=["in the second epoch", "in the third", "in the last validation"],
+)
+def test_a_killed_and_resumed_run_equals_a_straight_one_bitwise(straight_run, toy_config, tmp_path, when):
+    run_and_kill(toy_config(), **when)
+    assert not (tmp_path / "run" / "epoch_3.pth").exists()
+    train(toy_config(), resume="auto")
+    whole = read_checkpoint(straight_run / "epoch_3.pth")
+    resumed = read_checkpoint(tmp_path / "run" / "epoch_3.pth")
+    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    for old, new in zip(whole["optimizer"]["state"].values(), resumed["optimizer"]["state"].values(), strict=True):
+        assert all(torch.equal(torch.as_tensor(v), torch.as_tensor(new[k])) for k, v in old.items())
+    assert scalars(tmp_path / "run") == scalars(straight_run)
+    best = [p.name for p in straight_run.glob("best_*")]
+    assert [p.name for p in (tmp_path / "run").glob("best_*")] == best
+
+
+def test_another_seed_gives_another_run(straight_run, toy_config, tmp_path):
+    train(toy_config(randomness=dict(seed=1), train_cfg__max_epochs=1))
+    weights = read_checkpoint(tmp_path / "run" / "epoch_1.pth")["state_dict"]
+    other = read_checkpoint(straight_run / "epoch_2.pth")["state_dict"]
+    assert not torch.equal(weights["head.classifier.weight"], other["head.classifier.weight"])
+
+
+def test_resume_passes_over_a_truncated_checkpoint(straight_run, toy_config, tmp_path, caplog):
+    run_and_kill(toy_config(), iteration=8)
+    last = tmp_path / "run" / "epoch_2.pth"
+    last.write_bytes(last.read_bytes()[:-500])
+    runner = train(toy_config(), resume="auto")
+    log = next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert "passed over" in log and "epoch_2.pth" in log
+    whole = read_checkpoint(straight_run / "epoch_3.pth")["state_dict"]
+    resumed = read_checkpoint(tmp_path / "run" / "epoch_3.pth")["state_dict"]
+    assert all(torch.equal(v, resumed[k]) for k, v in whole.items())
+
+
+def test_resume_without_a_checkpoint_starts_and_says_so(toy_config):
+    runner = train(toy_config(train_cfg__max_epochs=1), resume="auto")
+    assert "starting from the beginning" in next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert runner.epoch == 1
+
+
+def test_resume_from_weights_only_is_an_error(straight_run, toy_config):
+    best = next(straight_run.glob("best_*.pth"))
+    with pytest.raises(ValueError, match="weights only"):
+        train(toy_config(), resume=str(best))
+
+
+def test_training_from_a_checkpoint_of_another_model_stops(straight_run, toy_config):
+    with pytest.raises(ValueError, match="does not fit"):
+        train(toy_config(load_from=str(straight_run / "epoch_3.pth"), model__backbone__base_channels=8))
+
+
+def test_wrong_num_classes_stops_before_training(toy_config):
+    with pytest.raises(ValueError, match="the data has 6, the config says 5"):
+        train(toy_config(model__head__num_classes=5))
+
+
+def test_bfloat16_training_runs_and_stays_finite(toy_config):
+    runner = train(toy_config(train_cfg__max_epochs=1), amp="bf16")
+    assert runner.optim_wrapper.precision == "bfloat16"
+    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
+
+
+def test_a_test_run_writes_results_and_features_of_all_images(straight_run, toy_config, tmp_path):
+    features = tmp_path / "F.npz"
+    results = run_test(toy_config(), straight_run / "epoch_3.pth", out_features=str(features), flip=True)
+    assert {(r.mode, r.feature) for r in results} == {
+        (m, f) for m in ("all-search", "indoor-search") for f in ("feat_bn", "feat_pool")
+    }
+    assert all(r.flip and r.checkpoint_sha256 and len(r.values["R1"]) == 10 for r in results)
+    assert json.loads((tmp_path / "run" / "test_epoch_3.json").read_text())
+    from mscmreid.evaluation.features import FeatureTable
+
+    table = FeatureTable.load(features)
+    assert len(table) == 3 * 6 * 2 and {"feat_bn", "feat_bn_flip"} <= set(table.features)
+
+
+def test_an_untrained_network_can_be_scored(toy_config):
+    results = run_test(toy_config(), "untrained")
+    assert results[0].checkpoint == "untrained"
+
+
+def test_testing_stops_without_a_checkpoint_or_with_a_wrong_one(straight_run, toy_config):
+    with pytest.raises(FileNotFoundError, match="none.pth"):
+        run_test(toy_config(), "none.pth")
+    with pytest.raises(ValueError, match="trained on 6 identities, the config says num_classes=7"):
+        run_test(toy_config(model__head__num_classes=7), straight_run / "epoch_3.pth")
+    with pytest.raises(ValueError, match="unexpected"):
+        run_test(toy_config(model__backbone__plugins=[]), straight_run / "epoch_3.pth")
+
+
+def test_init_model_loads_strictly_and_is_ready(straight_run, toy_config):
+    model = init_model(toy_config(), straight_run / "epoch_3.pth", device="cpu")
+    assert not model.training
+    x = torch.randn(2, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    features = model.extract_features(x, "infrared")
+    assert torch.allclose(features["feat_bn"].norm(dim=1), torch.ones(2))
+    with pytest.raises(ValueError, match="num_classes=9"):
+        init_model(toy_config(model__head__num_classes=9), straight_run / "epoch_3.pth", device="cpu")
