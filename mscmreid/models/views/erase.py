@@ -1,0 +1,118 @@
+"""Random erasing (Zhong et al., Random Erasing Data Augmentation, AAAI 2020), as the published systems use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mscmreid.registry import TRANSFORMS
+
+from .rowwise import check_prob, check_range, goes_by_row, lane_values, lanes, require_dtype, to_channels_last, uniform
+
+
+def draw_rectangles(
+    generator: torch.Generator,
+    n: int,
+    size: tuple[int, int],
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    attempts: int = 100,
+) -> dict[str, Tensor]:
+    """One rectangle smaller than the image for each of ``n`` images.
+
+    Height round(sqrt(a r)) and width round(sqrt(a / r)) with the area a uniform in ``area`` times the image's and r
+    uniform in ``aspect``, drawn again until both are less than the image's; the corner is uniform.
+
+    Returns:
+        ``top, left, height, width``: (n,) integers; height and width are 0 where all ``attempts`` failed.
+    """
+    image_height, image_width = size
+    height, width = torch.zeros(2, n, dtype=torch.int64)
+    todo = torch.arange(n)
+    for _ in range(attempts):
+        a = uniform(generator, (len(todo),), *area) * (image_height * image_width)
+        r = uniform(generator, (len(todo),), *aspect)
+        h, w = (a * r).sqrt().round().long(), (a / r).sqrt().round().long()
+        fits = (h < image_height) & (w < image_width)
+        height[todo], width[todo] = h * fits, w * fits
+        todo = todo[~fits]
+        if not len(todo):
+            break
+    corner = uniform(generator, (2, n), 0, 1)
+    return dict(
+        top=(corner[0] * (image_height - height + 1)).long(),
+        left=(corner[1] * (image_width - width + 1)).long(),
+        height=height,
+        width=width,
+    )
+
+
+def erase_rows(x: Tensor, fill: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """:func:`erase` by slices, image by image."""
+    x = to_channels_last(x)
+    line = lane_values(fill.view(1, 3), x.shape[3]).view(-1).numpy()
+    boxes = zip(top.tolist(), left.tolist(), height.tolist(), width.tolist(), strict=True)
+    for image, (t, l, h, w) in zip(lanes(x).numpy(), boxes, strict=True):
+        if h and w:
+            image[t : t + h, 3 * l : 3 * (l + w)] = line[: 3 * w]
+    return x
+
+
+def erase_batch(x: Tensor, fill: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """:func:`erase` by a mask, the whole batch at once."""
+    row = torch.arange(x.shape[2], device=x.device) - top.unsqueeze(1)  # (N, H)
+    col = torch.arange(x.shape[3], device=x.device) - left.unsqueeze(1)  # (N, W)
+    rows = (row >= 0) & (row < height.unsqueeze(1))
+    cols = (col >= 0) & (col < width.unsqueeze(1))
+    erased = rows.unsqueeze(2) & cols.unsqueeze(1)  # (N, H, W)
+    return torch.where(erased.unsqueeze(1), fill.view(1, 3, 1, 1), x)
+
+
+def erase(x: Tensor, fill: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Images (N, 3, H, W) with one rectangle each filled with ``fill`` (3,); may write into ``x``.
+
+    ``top, left, height, width`` are (N,) integers; a height or width of 0 erases nothing.
+    """
+    return (erase_rows if goes_by_row(x) else erase_batch)(x, fill, top, left, height, width)
+
+
+@TRANSFORMS.register_module()
+class RandomErase:
+    """A random rectangle filled with ``fill``, with probability ``prob``. Comes after ``Normalize``.
+
+    Args:
+        prob: of an image to be erased.
+        area: range of the rectangle's share of the image.
+        aspect: range of its height over its width.
+        fill: its three channels, in normalised values.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.5,
+        area: tuple[float, float] = (0.02, 0.4),
+        aspect: tuple[float, float] = (0.3, 1 / 0.3),
+        fill: Sequence[float] = (0.4914, 0.4822, 0.4465),
+    ) -> None:
+        self.prob = check_prob(prob, "RandomErase")
+        self.area = check_range(area, "RandomErase: area")
+        self.aspect = check_range(aspect, "RandomErase: aspect")
+        if self.area[1] > 1 or self.aspect[0] == 0 or len(fill) != 3:
+            raise ValueError(
+                "RandomErase: area must be a share of the image, aspect positive and fill three numbers, "
+                f"found {area}, {aspect}, {fill}"
+            )
+        self.fill = tuple(fill)
+
+    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        """``top, left, height, width``: (n,) integers; 0 high and wide where nothing is erased."""
+        erased = torch.rand(n, generator=generator) < self.prob
+        box = draw_rectangles(generator, n, size, self.area, self.aspect)
+        return dict(box, height=box["height"] * erased, width=box["width"] * erased)
+
+    def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """The normalised images (N, 3, H, W), erased."""
+        require_dtype(x, torch.float32, "RandomErase")
+        return erase(x, torch.tensor(self.fill).to(x.device, non_blocking=True), **draws)

@@ -1,0 +1,141 @@
+"""What the pixels' values become: gray, brightness (both as Pillow computes them), and the network's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mscmreid.registry import TRANSFORMS
+
+from .rowwise import (
+    change_rows,
+    check_prob,
+    check_range,
+    from_pixels,
+    goes_by_row,
+    lane_values,
+    lanes,
+    passes,
+    pixels,
+    require_dtype,
+    spread,
+    to_channels_last,
+    uniform,
+)
+
+
+def grayscale(x: Tensor) -> Tensor:
+    """Gray images (N, 3, H, W) uint8 of RGB ones, to the bit those of Pillow's mode 'L'.
+
+    ITU-R 601-2 in 16-bit fixed point: (19595 R + 38470 G + 7471 B + 32768) >> 16.
+    """
+    out = torch.full_like(x[:, :1], 0x8000, dtype=torch.int32, memory_format=torch.contiguous_format)  # (N, 1, H, W)
+    for c, weight in enumerate((19595, 38470, 7471)):
+        out.add_(x[:, c : c + 1], alpha=weight)
+    out >>= 16
+    return spread(out.to(torch.uint8))
+
+
+def brightness_batch(x: Tensor, factor: Tensor) -> Tensor:
+    """:func:`brightness` by arithmetic, the whole batch at once."""
+    return (x * factor.view(-1, 1, 1, 1)).clamp_(0, 255).to(torch.uint8)
+
+
+def brightness_rows(x: Tensor, factor: Tensor) -> Tensor:
+    """:func:`brightness` by a table of the 256 values, image by image."""
+    values = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 256)
+    source = pixels(to_channels_last(x))
+    out = np.empty_like(source)
+    for i, table in enumerate(brightness_batch(values, factor)):
+        looked_up = bytearray(source[i]).translate(table.numpy().tobytes())
+        out[i] = np.frombuffer(looked_up, dtype=np.uint8).reshape(out[i].shape)
+    return from_pixels(out)
+
+
+def brightness(x: Tensor, factor: Tensor) -> Tensor:
+    """Images (N, 3, H, W) uint8 times ``factor`` (N,) float32, cut to whole numbers and clipped to 0..255.
+
+    To the bit ``PIL.ImageEnhance.Brightness(image).enhance(factor)``.
+    """
+    return (brightness_rows if goes_by_row(x) else brightness_batch)(x, factor)
+
+
+def normalize(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
+    """x * scale + shift of uint8 images (N, 3, H, W), into ``out``: float32, channels_last, of x's shape.
+
+    ``scale`` and ``shift`` are per-channel values along the lanes, (1, W * 3).
+    """
+    for rows in passes(x):
+        target = lanes(out[rows].copy_(x[rows]))
+        torch.addcmul(shift, target, scale, out=target)
+    return out
+
+
+@TRANSFORMS.register_module()
+class RandomGrayscale:
+    """Three equal gray channels, with probability ``prob``."""
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = check_prob(prob, "RandomGrayscale")
+
+    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        """``mask``: (n,) booleans."""
+        return dict(mask=torch.rand(n, generator=generator) < self.prob)
+
+    def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """The uint8 images (N, 3, H, W), those of ``mask`` gray."""
+        require_dtype(x, torch.uint8, "RandomGrayscale")
+        return change_rows(x, draws["mask"], grayscale)
+
+
+@TRANSFORMS.register_module()
+class RandomBrightness:
+    """Every image times its own factor, uniform in ``factor`` = (low, high), clipped to 0..255."""
+
+    def __init__(self, factor: tuple[float, float] = (0.5, 1.5)) -> None:
+        self.factor = check_range(factor, "RandomBrightness: factor")
+
+    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        """``factor``: (n,) float32."""
+        return dict(factor=uniform(generator, (n,), *self.factor).float())
+
+    def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """The uint8 images (N, 3, H, W), brighter or darker."""
+        require_dtype(x, torch.uint8, "RandomBrightness")
+        return brightness(x, draws["factor"])
+
+
+@TRANSFORMS.register_module()
+class Normalize:
+    """To [0, 1], then minus ``mean``, over ``std`` (of RGB values in [0, 1]; the preprocessor fills them in)."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f"mean and std must be three numbers each, std positive, found {mean} and {std}")
+        self.mean, self.std = tuple(mean), tuple(std)
+        self._lane_values: tuple[tuple[int, torch.device], Tensor] | None = None
+
+    def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Nothing is random here."""
+        return {}
+
+    def apply(self, x: Tensor, draws: dict[str, Tensor], out: Tensor | None = None) -> Tensor:
+        """(x / 255 - mean) / std: float32 (N, 3, H, W), channels_last, written into ``out`` if given."""
+        require_dtype(x, torch.uint8, "Normalize")
+        x = to_channels_last(x)
+        if out is None:
+            out = torch.empty_like(x, dtype=torch.float32)
+        scale, shift = self._scale_and_shift(x.shape[3], x.device)
+        return normalize(x, scale, shift, out)
+
+    def _scale_and_shift(self, width: int, device: torch.device) -> Tensor:
+        """1 / (255 std) and -mean / std along the lanes of images ``width`` wide, (2, 1, width * 3); kept."""
+        if self._lane_values is None or self._lane_values[0] != (width, device):
+            scale = [1 / (255 * s) for s in self.std]
+            shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+            values = lane_values(torch.tensor([scale, shift]), width).to(device, non_blocking=True)
+            self._lane_values = ((width, device), values)
+        return self._lane_values[1]
