@@ -112,7 +112,7 @@ class VIReIDMetric(BaseMetric):
                     f"a data sample must have {', '.join(METADATA)} and one of {', '.join(FEATURES)}; {sample} lacks "
                     f"{', '.join(missing) or 'features'}"
                 )
-            row = {name: sample[name] for name in (*METADATA, "role") if name in sample}
+            row = {**{name: sample[name] for name in METADATA}, "role": sample.get("role", "")}
             for name in names:
                 row[name] = sample[name].detach().float().cpu().numpy()
             self.results.append(row)
@@ -165,8 +165,9 @@ class VIReIDMetric(BaseMetric):
         root = meta.get("data_root")
         paths = [_relative(path, root) for path in columns.pop("img_path").tolist()]
         plain = {name: columns.pop(name) for name in ("pid", "cam_id", "modality")}
-        role = columns.pop("role", None)
-        return FeatureTable(paths, **plain, features=columns, meta={**meta, **self.meta}, role=role)
+        role = columns.pop("role")
+        meta = {**meta, **self.meta}
+        return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if role.any() else None)
 
     def _report(self, table: FeatureTable) -> dict[str, float]:
         evaluations = evaluate(

@@ -11,12 +11,12 @@ Only k1 + 1 neighbours and the non-zero entries of V are kept: O(N k) memory, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_by_scores
-from .similarity import similarities
+from .similarity import check_finite, similarities
 
 
 def rerank_selection(
@@ -29,6 +29,7 @@ def rerank_selection(
     k2: int = 6,
     lambda_value: float = 0.3,
     memory_bytes: int = DEFAULT_MEMORY,
+    paths: Sequence[str] | None = None,
 ) -> RankingResult:
     """Rank one selection of a feature table by re-ranked distances.
 
@@ -38,7 +39,9 @@ def rerank_selection(
         selection: which rows, which rule, which CMC.
         k1, k2, lambda_value: as in the paper; its values are the defaults.
         memory_bytes: most memory for a chunk of distances.
+        paths: images of the rows, for error messages.
     """
+    check_finite(features, np.r_[selection.query, selection.gallery], "features", paths)
     distances = ReRanking(features, selection.query, selection.gallery, k1, k2, lambda_value, memory_bytes).distances
     return rank_by_scores(
         lambda rows: -distances(rows),

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from .results import MEASURES, PROTOCOL_FIELDS, Result
 
+HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
+
 
 def terminal_table(results: Sequence[Result]) -> str:
-    """A table a person can read: one line a result, under a title line for each data set, checkpoint and protocol."""
-    lines: list[str] = []
-    title = ""
-    head = ("setting", "feature", *MEASURES, "trials", "queries", "left out", "gallery")
-    rows = [_cells(result) for result in results]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for result, row in zip(results, rows, strict=True):
-        if _title(result) != title:
-            title = _title(result)
-            lines += ["", title, _line(head, widths), _line(["-" * width for width in widths], widths)]
-        lines.append(_line(row, widths))
-    return "\n".join(lines[1:])
+    """A table a person can read: a line a result, a block for each data set, checkpoint and protocol."""
+    blocks = []
+    for title, members in groupby(results, key=_title):
+        rows = [HEAD, *(_cells(result) for result in members)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+        lines = [_line(row, widths) for row in rows]
+        blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+    return "\n\n".join(blocks)
 
 
 def markdown_table(results: Sequence[Result]) -> str:
     """The same rows as a Markdown table, with data set and checkpoint as columns."""
-    head = ("data set", "setting", "feature", *MEASURES, "trials", "queries", "left out", "gallery", "checkpoint")
+    head = ("data set", *HEAD, "checkpoint")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for result in results:
         row = (_dataset(result), *_cells(result), _hash(result) or "-")
@@ -38,7 +37,9 @@ def latex_rows(results: Sequence[Result]) -> str:
     for result in results:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
         text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
-        lines.append(f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {_trials(result)}")
+        lines.append(
+            f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {_trials(result)} trial(s)"
+        )
     return "\n".join(lines)
 
 
@@ -64,13 +65,15 @@ def _trials(result: Result) -> str:
 
 def _cells(result: Result) -> list[str]:
     measures = [_value(result, name) for name in MEASURES]
-    counts = [_span(numbers) for numbers in (result.num_queries, result.num_left_out, result.num_gallery)]
-    return [result.setting, result.feature_label, *measures, _trials(result), *counts]
+    used, left_out = _span(result.num_queries), result.num_left_out
+    asked = [queries + others for queries, others in zip(result.num_queries, left_out, strict=True)]
+    queries = f"{used} of {_span(asked)}" if any(left_out) else used
+    return [result.setting, result.feature_label, *measures, _trials(result), queries, _span(result.num_gallery)]
 
 
 def _value(result: Result, name: str) -> str:
     std = result.std
-    return f"{result.mean[name]:.2f}" + (f" ± {std[name]:.2f}" if std else "")
+    return f"{result.mean[name]:.2f}" + (f"±{std[name]:.2f}" if std else "")
 
 
 def _span(numbers: Sequence[int]) -> str:

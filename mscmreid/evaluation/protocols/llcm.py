@@ -50,7 +50,7 @@ class LLCMProtocol(Protocol):
         return self.direction + ("_deen-repo" if self.convention == "deen-repo" else "")
 
     def fields(self) -> dict[str, Any]:
-        return dict(shots=1, lineage="agw", direction=self.direction, convention=self.convention)
+        return dict(direction=self.direction, convention=self.convention)
 
     def selections(self, columns: Columns, data_root: str | Path | None = None) -> list[Selection]:
         modality = np.asarray(columns["modality"])
