@@ -32,7 +32,7 @@ def test_a_truncated_file_is_named(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     for check in (ckpt.verify_checkpoint, ckpt.read_checkpoint):
-        with pytest.raises(ckpt.BrokenCheckpointError, match="epoch_1.pth"):
+        with pytest.raises(ckpt.BrokenCheckpointError, match=r"epoch_1\.pth"):
             check(path)
 
 
@@ -48,7 +48,7 @@ def test_a_flipped_bit_in_a_weight_is_found(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.pth"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         ckpt.read_checkpoint(tmp_path / "none.pth")
 
 
@@ -93,7 +93,11 @@ class FullDisk:
 def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path, monkeypatch):
     path = write(tmp_path / "epoch_1.pth", 1.0)
     before = path.read_bytes()
-    monkeypatch.setattr(ckpt, "open", lambda *args: FullDisk(open(*args), 600), raising=False)
+
+    def open_on_full_disk(name, mode):
+        return FullDisk(Path(name).open(mode), 600)
+
+    monkeypatch.setattr(ckpt, "open", open_on_full_disk, raising=False)
     with pytest.raises(OSError, match=r"no space left.*epoch_1.pth") as error:
         write(path, 2.0)
     assert error.value.errno == errno.ENOSPC
@@ -130,7 +134,7 @@ def test_resume_passes_over_a_damaged_file_and_names_it(tmp_path):
 
 def test_resume_from_nothing_but_damage_is_an_error(tmp_path):
     (tmp_path / "epoch_1.pth").write_bytes(b"")
-    with pytest.raises(ckpt.BrokenCheckpointError, match="epoch_1.pth"):
+    with pytest.raises(ckpt.BrokenCheckpointError, match=r"epoch_1\.pth"):
         ckpt.find_intact_checkpoint(tmp_path)
     assert ckpt.find_intact_checkpoint(tmp_path / "empty") == (None, [])
 
@@ -198,7 +202,7 @@ def test_the_log_of_a_run_survives_as_plain_tensors():
 def test_resume_needs_optimizer_and_seed():
     whole = dict(meta=dict(seed=1), optimizer={}, param_schedulers=[], message_hub={})
     ckpt.check_resumable(whole, "f", seed=1)
-    with pytest.raises(ValueError, match="randomness.seed=1"):
+    with pytest.raises(ValueError, match=r"randomness\.seed=1"):
         ckpt.check_resumable(whole, "f", seed=2)
     with pytest.raises(ValueError, match="weights only"):
         ckpt.check_resumable(dict(state_dict={}), "f", seed=1)

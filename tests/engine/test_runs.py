@@ -166,7 +166,7 @@ def test_an_untrained_network_can_be_scored(toy_config):
 
 
 def test_testing_stops_without_a_checkpoint_or_with_a_wrong_one(straight_run, toy_config):
-    with pytest.raises(FileNotFoundError, match="none.pth"):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         run_test(toy_config(), "none.pth")
     with pytest.raises(ValueError, match="trained on 6 identities, the config says num_classes=7"):
         run_test(toy_config(model__head__num_classes=7), straight_run / "epoch_3.pth")

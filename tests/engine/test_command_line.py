@@ -1,0 +1,109 @@
+"""The tools as a user starts them: other processes, signals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mscmreid.engine.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return {**os.environ, "PYTHONPATH": path, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "PORT": port}
+
+
+def config_file(toy_config, folder: Path, **options) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "toy.py"
+    cfg = toy_config(folder, experiment_name=None, log_level="INFO", **options)
+    path.write_text(cfg.pretty_text)
+    return path
+
+
+def call(environment, *command, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, **options)
+
+
+def test_testing_without_the_checkpoint_fails_and_says_what_is_missing(environment, toy_config, tmp_path):
+    config = config_file(toy_config, tmp_path / "run")
+    done = call(environment, sys.executable, ROOT / "tools" / "test.py", config, "none.pth")
+    assert done.returncode != 0
+    assert "none.pth" in done.stderr and "FileNotFoundError" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_plain_run_warns_of_nothing_with_workers_too(environment, toy_config, tmp_path):
+    workers = {f"{part}_dataloader__num_workers": 2 for part in ("train", "val")}
+    config = config_file(toy_config, tmp_path / "run", **workers)
+    done = call(environment, sys.executable, "-W", "always", ROOT / "tools" / "train.py", config)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    lines = [line for line in text.splitlines() if "Warning:" in line or "- WARNING -" in line]
+    ours = [line for line in lines if "site-packages" not in line or "mmengine" in line]
+    assert not ours, "\n".join(ours)
+
+
+@pytest.mark.slow
+def test_a_run_killed_by_sigkill_goes_on_as_if_nothing_had_happened(environment, toy_config, tmp_path):
+    for name in ("whole", "killed"):
+        config = config_file(toy_config, tmp_path / name, train_cfg__max_epochs=6)
+        command = [sys.executable, str(ROOT / "tools" / "train.py"), str(config), "--resume"]
+        if name == "killed":
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while not (tmp_path / name / "epoch_3.pth").exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        done = call(environment, *command)
+        assert done.returncode == 0, done.stderr
+    whole, killed = (read_checkpoint(tmp_path / name / "epoch_6.pth") for name in ("whole", "killed"))
+    assert all(torch.equal(v, killed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    assert whole["param_schedulers"] == killed["param_schedulers"]
+    for name, entry in whole["message_hub"]["log_scalars"].items():
+        if "time" not in name:
+            assert torch.equal(entry["values"], killed["message_hub"]["log_scalars"][name]["values"]), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_resume_and_test_like_one(environment, toy_config, tmp_path):
+    config = config_file(toy_config, tmp_path / "run", train_cfg__max_epochs=2)
+    done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2")
+    assert done.returncode == 0, done.stderr
+    environment["PORT"] = str(int(environment["PORT"]) + 1)
+    done = call(
+        environment,
+        ROOT / "tools" / "dist_train.sh",
+        config,
+        "2",
+        "--resume",
+        "--cfg-options",
+        "train_cfg.max_epochs=3",
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoint = tmp_path / "run" / "epoch_3.pth"
+    assert read_checkpoint(checkpoint)["meta"]["iter"] == 9
+    found = {}
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.json"
+        environment["PORT"] = str(int(environment["PORT"]) + 1)
+        done = call(environment, ROOT / "tools" / "dist_test.sh", config, checkpoint, str(processes), "--out-json", out)
+        assert done.returncode == 0, done.stderr
+        found[processes] = [entry["values"] for entry in json.loads(out.read_text())["results"]]
+    assert found[1] == found[2]

@@ -1,0 +1,155 @@
+"""Parameter groups, learning-rate schedules, mixed precision, accumulation."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import PARAM_SCHEDULERS
+from torch import nn
+
+from mscmreid.engine.optim_wrapper import AutocastOptimWrapper, usable_precision
+from mscmreid.engine.param_groups import ReIDOptimWrapperConstructor, parameter_groups
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def network() -> nn.Module:
+    model = nn.Module()
+    model.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))
+    model.neck = nn.BatchNorm1d(4)
+    model.neck.bias.requires_grad_(False)
+    model.head = nn.Linear(4, 5)
+    return model
+
+
+PARAMWISE = [
+    dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
+    dict(custom_keys={"backbone": dict(lr_mult=0.1), "backbone.1": dict(lr_mult=0.5, decay_mult=0.0)}),
+    dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    dict(custom_keys={"head": dict(decay_mult=0.2)}, norm_decay_mult=0.5),
+]
+
+
+@pytest.mark.parametrize("paramwise", PARAMWISE)
+def test_groups_give_every_parameter_what_mmengine_gives_it(paramwise):
+    model = network()
+    groups = parameter_groups(model, 0.1, 0.01, paramwise)
+    slow = DefaultOptimWrapperConstructor(
+        dict(optimizer=dict(type="SGD", lr=0.1, weight_decay=0.01)), copy.deepcopy(paramwise)
+    )(model)
+    twin = {id(p): (g["lr"], g["weight_decay"]) for g in slow.optimizer.param_groups for p in g["params"]}
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert found == twin
+    assert len({(g["lr"], g["weight_decay"]) for g in groups}) == len(groups) < len(slow.optimizer.param_groups)
+    assert sum(len(g["params"]) for g in groups) == len(found)  # none twice
+
+
+def test_a_key_that_matches_nothing_and_an_unknown_option_are_errors():
+    with pytest.raises(ValueError, match="bakbone"):
+        parameter_groups(network(), 0.1, 0.0, dict(custom_keys=dict(bakbone=dict(lr_mult=0.1))))
+    with pytest.raises(ValueError, match="lr_mul"):
+        parameter_groups(network(), 0.1, 0.0, dict(custom_keys=dict(backbone=dict(lr_mul=0.1))))
+    with pytest.raises(ValueError, match="dwconv"):
+        parameter_groups(network(), 0.1, 0.0, dict(dwconv_decay_mult=0.1))
+
+
+def test_the_published_learning_rates_of_every_epoch_and_group(golden):
+    expected = golden("lr_schedules.json")["mscm_epoch_lr_[backbone,bottleneck,classifier]"]
+    cfg = Config.fromfile(CONFIGS / "_base_" / "schedules" / "mscm.py")
+    model = network()
+    wrapper_cfg = cfg.optim_wrapper.to_dict()
+    paramwise = wrapper_cfg.pop("paramwise_cfg")
+    del wrapper_cfg["constructor"]
+    wrapper = ReIDOptimWrapperConstructor(wrapper_cfg, paramwise)(model)
+    schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=wrapper)) for s in cfg.param_scheduler]
+    group_of = {id(p): g for g in wrapper.optimizer.param_groups for p in g["params"]}
+    parameters = (model.backbone[0].weight, model.neck.weight, model.head.weight)
+    assert len(expected) == cfg.train_cfg.max_epochs == 150
+    for epoch, rates in enumerate(expected):
+        found = [group_of[id(p)]["lr"] for p in parameters]
+        assert found == pytest.approx(rates, rel=1e-12), f"epoch {epoch}"
+        wrapper.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    options = wrapper.optimizer.param_groups[0]
+    assert (options["momentum"], options["nesterov"], options["weight_decay"]) == (0.9, True, 5e-4)
+
+
+def test_float16_on_a_cpu_goes_on_in_float32():
+    assert usable_precision("float16", "cpu") == "float32"
+    assert usable_precision("float16", "cuda") == "float16"
+    assert usable_precision("bfloat16", "cpu") == "bfloat16"
+    with pytest.raises(ValueError, match="fp8"):
+        usable_precision("fp8", "cpu")
+
+
+def wrapper(model: nn.Module, **options) -> AutocastOptimWrapper:
+    return AutocastOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), **options)
+
+
+def test_bfloat16_is_used_inside_the_context_only():
+    model = nn.Linear(4, 4)
+    x = torch.randn(2, 4)
+    with wrapper(model, dtype="bfloat16").optim_context(model):
+        assert model(x).dtype is torch.bfloat16
+    assert model(x).dtype is torch.float32
+    with wrapper(model, dtype="float32").optim_context(model):
+        assert model(x).dtype is torch.float32
+
+
+def test_two_accumulated_halves_equal_one_batch():
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    whole, halves = nn.Linear(4, 1), nn.Linear(4, 1)
+    halves.load_state_dict(whole.state_dict())
+    wrapper(whole, dtype="float32").update_params(whole(x).square().mean())
+    accumulating = wrapper(halves, dtype="float32", accumulative_counts=2)
+    accumulating.initialize_count_status(halves, 0, 2)
+    before = halves.weight.detach().clone()
+    accumulating.update_params(halves(x[:4]).square().mean())
+    assert torch.equal(halves.weight, before)
+    accumulating.update_params(halves(x[4:]).square().mean())
+    assert torch.allclose(halves.weight, whole.weight, atol=1e-6)
+
+
+def test_the_gradient_norm_is_kept_on_the_device():
+    model = nn.Linear(4, 1)
+    optimizer = wrapper(model, dtype="float32", clip_grad=dict(max_norm=0.1))
+    optimizer.update_params(model(torch.ones(1, 4)).sum())
+    assert isinstance(optimizer.grad_norm, torch.Tensor)
+    assert optimizer.grad_norm.item() == pytest.approx(5**0.5)
+
+
+class CpuScaler(torch.amp.GradScaler):
+    """The scaler of float16, which our wrapper leaves out on a CPU."""
+
+    def __init__(self, device, enabled=True, **options):
+        super().__init__("cpu", enabled=True, **options)
+
+
+def test_the_loss_scale_is_saved_and_restored(monkeypatch):
+    monkeypatch.setattr(torch.amp, "GradScaler", CpuScaler)
+    model = nn.Linear(4, 1)
+    first = wrapper(model, dtype="float32", loss_scale=dict(init_scale=8.0, growth_interval=1))
+    first.update_params(model(torch.ones(1, 4)).sum())
+    assert first.scaler.get_scale() == 16.0
+    second = wrapper(model, dtype="float32", loss_scale=dict(init_scale=8.0))
+    second.load_state_dict(first.state_dict())
+    assert second.scaler.get_scale() == 16.0
+
+
+def test_an_infinite_gradient_is_left_out_and_halves_the_scale(monkeypatch):
+    monkeypatch.setattr(torch.amp, "GradScaler", CpuScaler)
+    model = nn.Linear(4, 1)
+    before = model.weight.detach().clone()
+    scaled = wrapper(model, dtype="float32", loss_scale=dict(init_scale=8.0))
+    scaled.update_params(model(torch.full((1, 4), 1e38)).sum() * 10)
+    assert torch.equal(model.weight, before)
+    assert scaled.scaler.get_scale() == 4.0
+
+
+def test_a_wrong_loss_scale_is_an_error():
+    with pytest.raises(ValueError, match="loss_scale"):
+        wrapper(nn.Linear(1, 1), loss_scale="static")

@@ -1,0 +1,116 @@
+"""Every config builds, trains two steps and gives features, at toy size."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from mscmreid.apis.config import config_hash, drop_missing_backends, load_config
+from mscmreid.registry import MODELS
+from mscmreid.structures import ReIDDataSample
+
+ROOT = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.py") if "_base_" not in p.parts)
+SIZE = (64, 32)
+OPTIONS = {
+    "model.backbone.depth": 18,
+    "model.backbone.base_channels": 8,
+    "model.backbone.image_size": SIZE,
+    "model.backbone.init_cfg": None,
+    "model.head.num_classes": 5,
+    "optim_wrapper.dtype": "float32",
+}
+
+
+def batch(num_ids: int = 2, num_instances: int = 2) -> dict:
+    """Random images of ``num_ids`` people, visible ones first."""
+    generator = torch.Generator().manual_seed(0)
+    labels = [i for i in range(num_ids) for _ in range(num_instances)]
+    samples = [
+        ReIDDataSample(metainfo=dict(modality=modality, label=label, pid=label, cam_id=1, img_path=f"{modality}{i}"))
+        for modality in ("visible", "infrared")
+        for i, label in enumerate(labels)
+    ]
+    images = torch.randint(0, 256, (len(samples), 3, *SIZE), generator=generator, dtype=torch.uint8)
+    return dict(inputs=images, data_samples=samples)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_trains_two_steps_and_predicts(name):
+    init_default_scope("mscmreid")
+    cfg = load_config(ROOT / name, OPTIONS)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.set_iteration(10**6)  # behind every ramp
+    optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    model.train()
+    for _ in range(2):
+        log = model.train_step(batch(), optim_wrapper)
+        assert torch.isfinite(log["loss"])
+        assert set(log) == {"loss", "loss_ce", "acc", *(f"loss_{n}" for n in cfg.model.head.get("metric_losses", {}))}
+    still = [n for n, p in model.named_parameters() if p.requires_grad and torch.equal(p, before[n])]
+    assert not still, f"not trained: {still}"
+    model.eval()
+    with torch.no_grad():
+        predictions = model.test_step(batch())
+    assert len(predictions) == 8
+    assert all(abs(p.feat_bn.norm().item() - 1) < 1e-4 for p in predictions)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_begins_with_what_to_expect_and_survives_its_own_text(name):
+    assert (ROOT / name).read_text().startswith("# ")
+    cfg = load_config(ROOT / name)
+    assert Config.fromstring(cfg.pretty_text, ".py").to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_batch_size_and_image_size_agree(name):
+    cfg = load_config(ROOT / name)
+    sampler = cfg.train_dataloader.sampler
+    assert cfg.train_dataloader.batch_size == 2 * sampler.num_ids * sampler.num_instances
+    sizes = {tuple(cfg[f"{part}_dataloader"].dataset.image_size) for part in ("train", "val", "test")}
+    assert sizes == {tuple(cfg.model.backbone.image_size)}
+    assert cfg.default_hooks.checkpoint.save_best == "reid/R1"
+
+
+def test_an_ablation_differs_from_its_base_in_one_part_only():
+    base = load_config(ROOT / "mscm_sysu.py").to_dict()
+    for name in CONFIGS:
+        if name.startswith("ablations/mscm_sysu_"):
+            cfg = load_config(ROOT / name).to_dict()
+            assert {k for k in base if cfg[k] != base[k]} == {"model"}, name
+
+
+def test_one_option_sets_the_folder_of_all_data_loaders():
+    cfg = load_config(ROOT / "mscm_sysu.py", dict(data_root="/somewhere"))
+    assert {cfg[f"{part}_dataloader"].dataset.data_root for part in ("train", "val", "test")} == {"/somewhere"}
+    kept = load_config(ROOT / "mscm_sysu.py", {"data_root": "/a", "val_dataloader.dataset.data_root": "/b"})
+    assert kept.val_dataloader.dataset.data_root == "/b"
+
+
+def test_the_hash_is_of_what_is_computed_not_of_where():
+    first = config_hash(load_config(ROOT / "mscm_sysu.py"))
+    assert config_hash(load_config(ROOT / "mscm_sysu.py", dict(data_root="/a", work_dir="/b"))) == first
+    assert config_hash(load_config(ROOT / "mscm_sysu.py", {"model.neck.pool.p": 2})) != first
+
+
+def test_tensorboard_is_left_out_with_a_message_where_it_is_missing(monkeypatch):
+    cfg = load_config(ROOT / "mscm_sysu.py")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install tensorboard" in drop_missing_backends(cfg)
+    assert [b.type for b in cfg.visualizer.vis_backends] == ["LocalVisBackend"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert drop_missing_backends(load_config(ROOT / "mscm_sysu.py")) is None
+
+
+def test_a_missing_config_is_named():
+    with pytest.raises(FileNotFoundError, match=r"none\.py"):
+        load_config("none.py")
