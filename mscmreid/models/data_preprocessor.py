@@ -124,7 +124,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             {name: v[start : start + n].to(x.device, non_blocking=True) for name, v in drawn.items()}
             for drawn in view.draw(generator, n * get_world_size(), (height, width))
         ]
-        return view.apply(x, draws)
+        return to_channels_last(view.apply(x, draws))
 
     def _image_index(self, positions: Mapping[str, list[int]]) -> dict[str, Tensor]:
         """Of each modality's images: their place among all images of the global batch, visible ones first."""

@@ -128,7 +128,8 @@ def test_equals_the_slow_twin(op, twin, tolerance, n, layout):
     found = op.apply(given, draws)
     assert found.shape == x.shape and found.dtype == expected.dtype
     assert (found.double() - expected.double()).abs().max() <= tolerance
-    assert floats or torch.equal(given, x), "uint8 images are shared between views"
+    if getattr(op, "makes_new", False):
+        assert torch.equal(given, x)
 
 
 def test_operations_do_something_on_the_twins_input():

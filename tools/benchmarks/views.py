@@ -3,8 +3,8 @@
     python tools/benchmarks/views.py [--size 384 192] [--images 24] [--threads 1] [--repeats 15]
 
 Both sides start from the same uint8 images in memory and end with one float32 batch per view; the per-image side is
-what training scripts commonly do in their data workers (torchvision on PIL images, then a stack). Runs of both are
-interleaved and the fastest of each is taken, so that a busy machine disturbs the ratio little.
+what training scripts commonly do in their data workers (torchvision on PIL images, then a stack). Processor time is
+counted, runs of both are interleaved and the fastest of each is taken, so that a busy machine disturbs the ratio little.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def per_image_views(size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], T
 
 
 def measure(size: tuple[int, int] = (384, 192), images: int = 24, repeats: int = 15) -> dict[str, tuple[float, float]]:
-    """Microseconds per image of each view: (per-image pipeline, this package), fastest of ``repeats`` interleaved."""
+    """Processor microseconds per image of each view: (per-image pipeline, this package), fastest of ``repeats`` interleaved."""
     generator = torch.Generator().manual_seed(0)
     batch = torch.randint(0, 256, (images, *size, 3), generator=generator, dtype=torch.uint8)
     arrays = list(batch.numpy())
@@ -131,7 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     times = measure(tuple(args.size), args.images, args.repeats)
-    print(f"microseconds an image at {args.size[0]} x {args.size[1]}, {args.threads} thread(s)")
+    print(f"processor microseconds an image at {args.size[0]} x {args.size[1]}, {args.threads} thread(s)")
     print(f"{'view':12s}{'per image':>12s}{'mscmreid':>12s}{'ratio':>8s}")
     for name, (theirs, ours) in times.items():
         print(f"{name:12s}{theirs:12.0f}{ours:12.0f}{theirs / ours:8.1f}")

@@ -13,6 +13,7 @@ from torch import Tensor
 from mscmreid.registry import TRANSFORMS
 
 from .rowwise import (
+    change_rows,
     check_prob,
     check_range,
     goes_by_row,
@@ -68,10 +69,10 @@ def copy_channel(x: Tensor, choice: Tensor) -> Tensor:
 
 
 def scale_channels(x: Tensor, factor: Tensor) -> Tensor:
-    """Images (N, 3, H, W) float, every channel times its own ``factor`` (N, 3); may write into ``x``."""
-    x = to_channels_last(x)
-    lanes(x).mul_(lane_values(factor, x.shape[3]))
-    return x
+    """Images (N, 3, H, W) float, every channel times its own ``factor`` (N, 3)."""
+    n, _, height, width = x.shape
+    scaled = lanes(to_channels_last(x)) * lane_values(factor, width)  # (N, H, W * 3)
+    return scaled.view(n, height, width, 3).permute(0, 3, 1, 2)
 
 
 class _CopyChannel:
@@ -136,4 +137,4 @@ class ChannelScale:
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The normalised images (N, 3, H, W), those of ``mask`` scaled."""
         require_dtype(x, torch.float32, "ChannelScale")
-        return scale_channels(x, torch.where(draws["mask"].unsqueeze(1), draws["factor"], 1.0))
+        return change_rows(x, draws["mask"], scale_channels, draws["factor"])

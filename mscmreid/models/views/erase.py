@@ -18,26 +18,28 @@ def draw_rectangles(
     size: tuple[int, int],
     area: tuple[float, float],
     aspect: tuple[float, float],
-    attempts: int = 100,
+    rounds: int = 10,
 ) -> dict[str, Tensor]:
     """One rectangle smaller than the image for each of ``n`` images.
 
     Height round(sqrt(a r)) and width round(sqrt(a / r)) with the area a uniform in ``area`` times the image's and r
-    uniform in ``aspect``, drawn again until both are less than the image's; the corner is uniform.
+    uniform in ``aspect``, drawn again until both are less than the image's; the corner is uniform. Ten attempts are
+    drawn at a time, of which the first that fits counts.
 
     Returns:
-        ``top, left, height, width``: (n,) integers; height and width are 0 where all ``attempts`` failed.
+        ``top, left, height, width``: (n,) integers; height and width are 0 where ten times ``rounds`` attempts failed.
     """
     image_height, image_width = size
     height, width = torch.zeros(2, n, dtype=torch.int64)
     todo = torch.arange(n)
-    for _ in range(attempts):
-        a = uniform(generator, (len(todo),), *area) * (image_height * image_width)
-        r = uniform(generator, (len(todo),), *aspect)
+    for _ in range(rounds):
+        a = uniform(generator, (len(todo), 10), *area) * (image_height * image_width)
+        r = uniform(generator, (len(todo), 10), *aspect)
         h, w = (a * r).sqrt().round().long(), (a / r).sqrt().round().long()
         fits = (h < image_height) & (w < image_width)
-        height[todo], width[todo] = h * fits, w * fits
-        todo = todo[~fits]
+        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # any where none fits: its sides are made 0
+        height[todo], width[todo] = ((side * fits).gather(1, first).squeeze(1) for side in (h, w))
+        todo = todo[~fits.any(dim=1)]
         if not len(todo):
             break
     corner = uniform(generator, (2, n), 0, 1)

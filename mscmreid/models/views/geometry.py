@@ -21,10 +21,11 @@ def _overlap(offset: int, padding: int, length: int) -> tuple[slice, slice]:
 def pad_crop_rows(x: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     """:func:`pad_crop` by slices, image by image."""
     source = pixels(to_channels_last(x))  # (N, H, W, 3)
-    out = np.zeros_like(source)
+    out = np.empty_like(source)
     for image, window, t, l in zip(source, out, top.tolist(), left.tolist(), strict=True):
         rows_out, rows_in = _overlap(t, padding, image.shape[0])
         cols_out, cols_in = _overlap(l, padding, image.shape[1])
+        window.fill(0)
         window[rows_out, cols_out] = image[rows_in, cols_in]
     return from_pixels(out)
 
@@ -55,6 +56,8 @@ def pad_crop(x: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
 @TRANSFORMS.register_module()
 class PadCrop:
     """``padding`` black pixels on each side, then a window of the image's own size anywhere in it, uniformly."""
+
+    makes_new = True
 
     def __init__(self, padding: int = 10) -> None:
         if padding < 0:

@@ -63,14 +63,16 @@ def brightness(x: Tensor, factor: Tensor) -> Tensor:
     return (brightness_rows if goes_by_row(x) else brightness_batch)(x, factor)
 
 
-def normalize(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
-    """x * scale + shift of uint8 images (N, 3, H, W), into ``out``: float32, channels_last, of x's shape.
+def normalize(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x * scale + shift of uint8 images (N, 3, H, W): float32, channels_last.
 
     ``scale`` and ``shift`` are per-channel values along the lanes, (1, W * 3).
     """
-    for rows in passes(x):
-        target = lanes(out[rows].copy_(x[rows]))
-        torch.addcmul(shift, target, scale, out=target)
+    x = to_channels_last(x)
+    out = torch.empty_like(x, dtype=torch.float32)
+    for source, target in passes(x, out):
+        values = lanes(target.copy_(source))
+        torch.addcmul(shift, values, scale, out=values)
     return out
 
 
@@ -95,6 +97,8 @@ class RandomGrayscale:
 class RandomBrightness:
     """Every image times its own factor, uniform in ``factor`` = (low, high), clipped to 0..255."""
 
+    makes_new = True
+
     def __init__(self, factor: tuple[float, float] = (0.5, 1.5)) -> None:
         self.factor = check_range(factor, "RandomBrightness: factor")
 
@@ -112,6 +116,8 @@ class RandomBrightness:
 class Normalize:
     """To [0, 1], then minus ``mean``, over ``std`` (of RGB values in [0, 1]; the preprocessor fills them in)."""
 
+    makes_new = True
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean and std must be three numbers each, std positive, found {mean} and {std}")
@@ -122,14 +128,10 @@ class Normalize:
         """Nothing is random here."""
         return {}
 
-    def apply(self, x: Tensor, draws: dict[str, Tensor], out: Tensor | None = None) -> Tensor:
-        """(x / 255 - mean) / std: float32 (N, 3, H, W), channels_last, written into ``out`` if given."""
+    def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
+        """(x / 255 - mean) / std: float32 (N, 3, H, W), channels_last."""
         require_dtype(x, torch.uint8, "Normalize")
-        x = to_channels_last(x)
-        if out is None:
-            out = torch.empty_like(x, dtype=torch.float32)
-        scale, shift = self._scale_and_shift(x.shape[3], x.device)
-        return normalize(x, scale, shift, out)
+        return normalize(x, *self._scale_and_shift(x.shape[3], x.device))
 
     def _scale_and_shift(self, width: int, device: torch.device) -> Tensor:
         """1 / (255 std) and -mean / std along the lanes of images ``width`` wide, (2, 1, width * 3); kept."""

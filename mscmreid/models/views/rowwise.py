@@ -6,7 +6,7 @@ GPU the draws must not be read back to the host, so every row is computed and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,29 +18,24 @@ def goes_by_row(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def passes(x: Tensor) -> list[slice]:
-    """Rows of ``x`` (N, 3, H, W) to take at a time: on a CPU as many as fit its cache, elsewhere all."""
-    step = max(1, 2**19 // x[0].numel()) if goes_by_row(x) and len(x) else max(1, len(x))
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+def passes(x: Tensor, out: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same rows of ``x`` and ``out`` (N, 3, H, W), on a CPU as many at a time as fit its cache, elsewhere all."""
+    step = max(1, 2**18 * len(x) // x.numel()) if goes_by_row(x) else len(x)
+    return zip(x.split(step), out.split(step), strict=True)
 
 
 def change_rows(x: Tensor, mask: Tensor, change: Callable[..., Tensor], *params: Tensor) -> Tensor:
     """``change(x, *params)`` in the rows that ``mask`` (N,) selects; the others stay.
 
-    Writes into ``x`` only if it is float. ``change`` maps images (n, 3, H, W) and parameters (n, ...) to new images.
+    May write into ``x``. ``change`` maps images (n, 3, H, W) and parameters (n, ...) to new images.
     """
     if not goes_by_row(x):
         return torch.where(mask.view(-1, 1, 1, 1), change(x, *params), x)
-    selected = [i for i, chosen in enumerate(mask.tolist()) if chosen]
-    if not selected:
-        return x
-    if len(x) == 1:
-        return change(x, *params)
-    out = x if x.is_floating_point() else x.clone()
-    for i in selected:
-        row = out[i : i + 1]
-        row.copy_(change(row, *(p[i : i + 1] for p in params)))
-    return out
+    for i, selected in enumerate(mask.tolist()):
+        if selected:
+            row = x[i : i + 1]
+            row.copy_(change(row, *(p[i : i + 1] for p in params)))
+    return x
 
 
 def spread(plane: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from mscmreid.registry import TRANSFORMS
 from mscmreid.structures import modality_index
 
 from .intensity import Normalize
-from .rowwise import passes
 
 Draws = dict[str, Tensor]
 
@@ -30,9 +29,9 @@ class ViewOp(Protocol):
         image. Drawn for the global batch; each rank then gets its rows. Nothing random: an empty dict."""
 
     def apply(self, x: Tensor, draws: Draws) -> Tensor:
-        """The changed images. ``x`` is (N, 3, H, W): uint8 before ``Normalize``, and then shared with other views, so
-        it must stay as it is; float32 after it, which may be changed in place. ``draws`` lie on x's device. On a GPU
-        nothing may be read back to the host."""
+        """The changed images. ``x`` is (N, 3, H, W), uint8 before ``Normalize`` and float32 after it; the operation
+        may change it in place (one that never does says so by ``makes_new = True`` and may save a copy). ``draws`` lie
+        on x's device. On a GPU nothing may be read back to the host."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,12 @@ class View:
     Attributes:
         modality: 'visible' or 'infrared': the images it is made of.
         stem: the backbone's stem it goes to; several views may share one.
-        before: operations on uint8 images, in order.
-        normalize: what makes float32 images of them.
-        after: operations on those, in order.
+        ops: the operations, in order; one of them is ``Normalize``.
     """
 
     modality: str
     stem: str
-    before: tuple[ViewOp, ...]
-    normalize: Normalize
-    after: tuple[ViewOp, ...]
+    ops: tuple[ViewOp, ...]
 
     @classmethod
     def build(cls, cfg: Mapping, mean: Sequence[float], std: Sequence[float]) -> View:
@@ -68,44 +63,24 @@ class View:
             if op.get("type") in (Normalize, "Normalize", "mscmreid.Normalize"):
                 op = {"mean": mean, "std": std, **op}
             ops.append(TRANSFORMS.build(op))
-        places = [i for i, op in enumerate(ops) if isinstance(op, Normalize)]
-        if len(places) != 1:
+        if sum(isinstance(op, Normalize) for op in ops) != 1:
             raise ValueError(
                 f"a view's ops must have exactly one Normalize, found {[type(op).__name__ for op in ops]} "
                 f"in the view for stem {cfg['stem']!r}"
             )
-        i = places[0]
-        return cls(cfg["modality"], cfg["stem"], tuple(ops[:i]), ops[i], tuple(ops[i + 1 :]))
-
-    @property
-    def ops(self) -> tuple[ViewOp, ...]:
-        """All operations, in order."""
-        return (*self.before, self.normalize, *self.after)
+        return cls(cfg["modality"], cfg["stem"], tuple(ops))
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> list[Draws]:
         """Draws of every operation, in order, for ``n`` images of ``size`` (height, width)."""
         return [op.draw(generator, n, size) for op in self.ops]
 
     def apply(self, x: Tensor, draws: Sequence[Draws]) -> Tensor:
-        """The view (N, 3, H, W) float32, channels_last, of the uint8 images ``x`` (N, 3, H, W), which stay as they
-        are. On a CPU a few images at a time, so that they stay in the cache from the first operation to the last."""
-        out = torch.empty_like(x, dtype=torch.float32, memory_format=torch.channels_last)
-        for rows in passes(x):
-            target = out[rows]
-            y = self._chain(x[rows], target, [{k: v[rows] for k, v in drawn.items()} for drawn in draws])
-            if y is not target:
-                target.copy_(y)
-        return out
-
-    def _chain(self, x: Tensor, out: Tensor, draws: Sequence[Draws]) -> Tensor:
-        """All operations on all of ``x``; the float images lie in ``out`` as long as the operations stay in place."""
-        middle = len(self.before)
-        for op, drawn in zip(self.before, draws[:middle], strict=True):
+        """The view (N, 3, H, W) float32 of the uint8 images ``x`` (N, 3, H, W), which stay as they are."""
+        if not getattr(self.ops[0], "makes_new", False):
+            x = x.clone()
+        for op, drawn in zip(self.ops, draws, strict=True):
             x = op.apply(x, drawn)
-        y = self.normalize.apply(x, draws[middle], out=out)
-        for op, drawn in zip(self.after, draws[middle + 1 :], strict=True):
-            y = op.apply(y, drawn)
-        return y
+        return x
 
 
 def view_generator(seed: int, iteration: int, view: int) -> torch.Generator:
