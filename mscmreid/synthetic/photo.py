@@ -65,8 +65,8 @@ def draw_shot(rng: np.random.Generator, camera: Camera, heading: float, turn_pro
         occluder = (side, float(rng.uniform(0.1, 0.22)), float(rng.uniform(0.1, 0.9)))
     return Shot(
         pose=pose,
-        scale=float(rng.uniform(0.9, 0.98)),
-        shift=(float(rng.normal(0, 0.018)), float(rng.normal(0, 0.012))),
+        scale=float(rng.uniform(0.82, 0.97)),
+        shift=(float(rng.uniform(-0.06, 0.06)), float(rng.uniform(-0.035, 0.015))),
         exposure=float(rng.uniform(0.88, 1.12)),
         window=float(rng.random()),
         zoom=float(rng.uniform(0.75, 1.0)),
@@ -83,7 +83,7 @@ def take_photo(person: Person, camera: Camera, shot: Shot, size: tuple[int, int]
     place = Placement(
         scale=shot.scale * person.build.height * canvas[0],
         x=canvas[1] / 2 + shot.shift[0] * canvas[0],
-        y=(0.955 + shot.shift[1]) * canvas[0],
+        y=(0.965 + shot.shift[1]) * canvas[0],
     )
     names = list(person.materials)
     raster = rasterize(build_figure(person, shot.pose), names, place, canvas)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import pi
 
 import numpy as np
@@ -120,11 +121,14 @@ class Plan:
     split: dict[str, list[int]]
     indoor: tuple[int, ...] = ()
     infrared: str = "infrared"
-    by_pid: dict[int, list[Frame]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def by_pid(self) -> dict[int, list[Frame]]:
+        """The frames of every person."""
+        people: dict[int, list[Frame]] = {}
         for frame in self.frames:
-            self.by_pid.setdefault(frame.pid, []).append(frame)
+            people.setdefault(frame.pid, []).append(frame)
+        return people
 
 
 def split_people(pids: Sequence[int]) -> dict[str, list[int]]:
@@ -220,7 +224,9 @@ def _plan_regdb(options: Options) -> Plan:
                 number = pid * 100 + k * step
                 path = f"{folder}/{pid}/{word}_{view}_{mark}_{number:05d}_{pid}.bmp"
                 drawing = k % options.distinct if options.distinct else k
-                frames.append(Frame(path, pid, 1, modality, drawing, 0.0 if is_front else pi))
+                frames.append(
+                    Frame(path, pid, 1 if modality == "visible" else 2, modality, drawing, 0.0 if is_front else pi)
+                )
                 paths.setdefault((modality, pid), []).append(path)
     texts, first = {}, {}
     for number in range(1, REGDB_SPLITS + 1):

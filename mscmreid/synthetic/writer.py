@@ -19,6 +19,8 @@ from .plan import Frame, Options, Plan, make_plan, sysu_permutations
 
 MANIFEST = "synthetic.json"
 FORMAT_VERSION = 1
+PEOPLE_PER_CHUNK = 6
+"""People that a worker draws in one go; it makes the cameras anew for each."""
 
 
 def write_dataset(
@@ -101,9 +103,14 @@ def _draw_all(plan: Plan, root: Path, workers: int, progress: TextIO | None) -> 
         _report((_draw_person(painter, frames, root) for frames in people), len(plan.frames), progress)
         return
     # A fresh interpreter for each worker: forking a process that has threads may hang.
-    chunks = [people[k : k + 2] for k in range(0, len(people), 2)]
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (Painter.of(plan), root)) as pool:
-        _report(pool.map(_draw_chunk, chunks), len(plan.frames), progress)
+    chunks = [people[k : k + PEOPLE_PER_CHUNK] for k in range(0, len(people), PEOPLE_PER_CHUNK)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = pool.map(_draw_chunk, [Painter.of(plan)] * len(chunks), chunks, [root] * len(chunks))
+        _report(jobs, len(plan.frames), progress)
+
+
+def _draw_chunk(painter: Painter, people: list[list[Frame]], root: Path) -> int:
+    return sum(_draw_person(painter, frames, root) for frames in people)
 
 
 def _draw_person(painter: Painter, frames: list[Frame], root: Path) -> int:
@@ -115,21 +122,6 @@ def _draw_person(painter: Painter, frames: list[Frame], root: Path) -> int:
             drawn[key] = painter.encode(frame)
         (root / frame.path).write_bytes(drawn[key])
     return len(frames)
-
-
-class _Worker:
-    """What a drawing process keeps between its chunks."""
-
-    painter: Painter
-    root: Path
-
-
-def _start_worker(painter: Painter, root: Path) -> None:
-    _Worker.painter, _Worker.root = painter, root
-
-
-def _draw_chunk(people: list[list[Frame]]) -> int:
-    return sum(_draw_person(_Worker.painter, frames, _Worker.root) for frames in people)
 
 
 def _report(steps: Iterable[int], total: int, progress: TextIO | None) -> None:
