@@ -140,11 +140,11 @@ def test_operations_do_something_on_the_twins_input():
             assert not torch.equal(op.apply(x.clone(), op.draw(generator(3), N, SIZE)), x)
 
 
-def test_grayscale_is_pillows_for_every_colour():
+def test_grayscale_is_pillows_for_every_colour(layout):
     levels = torch.arange(0, 256, 5, dtype=torch.uint8)
     r, g, b = torch.meshgrid(levels, levels, levels, indexing="ij")
     x = torch.stack([r, g, b]).reshape(1, 3, len(levels), -1)
-    found = RandomGrayscale(1.0).apply(x, dict(mask=torch.tensor([True])))
+    found = RandomGrayscale(1.0).apply(layout(x), dict(mask=torch.tensor([True])))
     assert torch.equal(found[0], from_pil(to_pil(x[0]).convert("L")))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mscmreid.registry import TRANSFORMS
@@ -21,22 +22,26 @@ from .rowwise import (
     passes,
     pixels,
     require_dtype,
-    spread,
     to_channels_last,
     uniform,
 )
 
 
-def grayscale(x: Tensor) -> Tensor:
-    """Gray images (N, 3, H, W) uint8 of RGB ones, to the bit those of Pillow's mode 'L'.
+def grayscale_batch(x: Tensor) -> Tensor:
+    """:func:`grayscale` by arithmetic, the whole batch at once: (19595 R + 38470 G + 7471 B + 32768) >> 16."""
+    r, g, b = x.to(torch.int32).split(1, dim=1)
+    return ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16).to(torch.uint8).expand_as(x)
 
-    ITU-R 601-2 in 16-bit fixed point: (19595 R + 38470 G + 7471 B + 32768) >> 16.
-    """
-    out = torch.full_like(x[:, :1], 0x8000, dtype=torch.int32, memory_format=torch.contiguous_format)  # (N, 1, H, W)
-    for c, weight in enumerate((19595, 38470, 7471)):
-        out.add_(x[:, c : c + 1], alpha=weight)
-    out >>= 16
-    return spread(out.to(torch.uint8))
+
+def grayscale_rows(x: Tensor) -> Tensor:
+    """:func:`grayscale` by Pillow itself, image by image."""
+    gray = [np.asarray(Image.fromarray(image).convert("L").convert("RGB")) for image in pixels(to_channels_last(x))]
+    return from_pixels(np.stack(gray))
+
+
+def grayscale(x: Tensor) -> Tensor:
+    """Images (N, 3, H, W) uint8 with three equal channels: to the bit those of Pillow's mode 'L' (ITU-R 601-2)."""
+    return (grayscale_rows if goes_by_row(x) else grayscale_batch)(x)
 
 
 def brightness_batch(x: Tensor, factor: Tensor) -> Tensor:

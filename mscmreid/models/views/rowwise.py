@@ -38,17 +38,6 @@ def change_rows(x: Tensor, mask: Tensor, change: Callable[..., Tensor], *params:
     return x
 
 
-def spread(plane: Tensor) -> Tensor:
-    """One channel (N, 1, H, W) in all three: (N, 3, H, W), on a CPU in channels_last memory of its own."""
-    n, _, height, width = plane.shape
-    if not goes_by_row(plane):
-        return plane.expand(n, 3, height, width)
-    out = np.empty((n, height, width, 3), dtype=np.uint8)
-    for c in range(3):
-        out[..., c] = plane[:, 0].numpy()
-    return from_pixels(out)
-
-
 def to_channels_last(x: Tensor) -> Tensor:
     """(N, 3, H, W) in channels_last memory; the same tensor if it already is."""
     if x.is_contiguous(memory_format=torch.channels_last) or not goes_by_row(x):
