@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
@@ -62,11 +62,10 @@ def test(
         cfg.model.flip_test = True
     if precision is not None:
         cfg.test_cfg.precision = precision
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    for evaluator in evaluators:
-        evaluator.out_features = out_features
-        evaluator.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
-        evaluator.rerank = rerank or evaluator.get("rerank", False)
+    metric = _ranking_metric(cfg)
+    metric.out_features = out_features
+    metric.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
+    metric.rerank = rerank or metric.get("rerank", False)
     meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
 
     runner = RUNNERS.build(cfg)
@@ -77,8 +76,17 @@ def test(
         runner._init_model_weights()
     _describe(runner.test_loop.evaluator, cfg, None if untrained else Path(checkpoint))
     runner.test()
-    print_log(f"results: {evaluators[0].out_json}", "current")
-    return [result for metric in runner.test_loop.evaluator.metrics for result in metric.last_results]
+    print_log(f"results: {metric.out_json}", "current")
+    return [r for m in runner.test_loop.evaluator.metrics for r in getattr(m, "last_results", [])]
+
+
+def _ranking_metric(cfg: Config) -> ConfigDict:
+    """The config of the one VIReIDMetric of ``test_evaluator``."""
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    found = [e for e in evaluators if str(e.type).split(".")[-1] == "VIReIDMetric"]
+    if len(found) != 1:
+        raise ValueError(f"test_evaluator must have one VIReIDMetric, found {[e.type for e in evaluators]}")
+    return found[0]
 
 
 def _describe(evaluator: Evaluator, cfg: Config, checkpoint: Path | None) -> None:

@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,19 @@ def check_resumable(checkpoint: Mapping[str, Any], source: str | Path, seed: int
             f"{source} was made with seed {made_with}, this run has {seed}: "
             f"resume with --cfg-options randomness.seed={made_with}"
         )
+
+
+def schedule_changes(configured: Sequence[Mapping[str, Any]], resumed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the schedules in a checkpoint differ from the config's, leaving out where they stand."""
+    position = {"last_step", "_global_step", "_last_value", "base_values"}
+    if len(configured) != len(resumed):
+        return [f"the config has {len(configured)} schedulers, the checkpoint {len(resumed)}"]
+    return [
+        f"{key} {old[key]!r} of the checkpoint, {new[key]!r} of the config"
+        for new, old in zip(configured, resumed, strict=True)
+        for key in new
+        if key not in position and old.get(key) != new[key]
+    ]
 
 
 def plain_hub(state: Mapping[str, Any]) -> dict[str, Any]:

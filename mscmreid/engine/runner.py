@@ -26,6 +26,7 @@ from .checkpoint import (
     plain_hub,
     read_checkpoint,
     restored_hub,
+    schedule_changes,
     state_dict_of,
     write_checkpoint,
 )
@@ -77,6 +78,8 @@ class ReIDRunner(Runner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """MMEngine's, with this process's share of the global batch; the head's classes must be the data's."""
+        if isinstance(loop, BaseLoop):
+            return loop
         if isinstance(self._train_dataloader, dict):
             self._train_dataloader = local_dataloader(self._train_dataloader, self.world_size)
         built = super().build_train_loop(loop)
@@ -152,6 +155,22 @@ class ReIDRunner(Runner):
         self._has_loaded = True
         self.logger.info(line)
         return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = "cpu",
+    ) -> None:
+        """MMEngine's; says so where the checkpoint's schedule, which goes on, is not the config's."""
+        configured = [s.state_dict() for s in self.param_schedulers or []]
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location="cpu")
+        resumed = [s.state_dict() for s in self.param_schedulers or []]
+        if changes := schedule_changes(configured, resumed):
+            self.logger.warning(
+                f"the checkpoint's learning-rate schedule goes on, not the config's: {'; '.join(changes)}"
+            )
 
     @master_only
     def save_checkpoint(

@@ -83,27 +83,25 @@ def test_a_run_killed_by_sigkill_goes_on_as_if_nothing_had_happened(environment,
 
 @pytest.mark.slow
 def test_two_processes_train_resume_and_test_like_one(environment, toy_config, tmp_path):
-    config = config_file(toy_config, tmp_path / "run", train_cfg__max_epochs=2)
-    done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2")
-    assert done.returncode == 0, done.stderr
-    environment["PORT"] = str(int(environment["PORT"]) + 1)
-    done = call(
-        environment,
-        ROOT / "tools" / "dist_train.sh",
-        config,
-        "2",
-        "--resume",
-        "--cfg-options",
-        "train_cfg.max_epochs=3",
-    )
-    assert done.returncode == 0, done.stderr
-    checkpoint = tmp_path / "run" / "epoch_3.pth"
-    assert read_checkpoint(checkpoint)["meta"]["iter"] == 9
-    found = {}
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.json"
+    def processes(number: int, tool: str, *arguments) -> None:
         environment["PORT"] = str(int(environment["PORT"]) + 1)
-        done = call(environment, ROOT / "tools" / "dist_test.sh", config, checkpoint, str(processes), "--out-json", out)
+        done = call(environment, ROOT / "tools" / tool, *arguments[:1], *arguments[1:-1], str(number), *arguments[-1])
         assert done.returncode == 0, done.stderr
-        found[processes] = [entry["values"] for entry in json.loads(out.read_text())["results"]]
+
+    # without an end of its own a schedule ends with the run that it was made for
+    schedule = [dict(type="MultiStepLR", milestones=[2], end=99, by_epoch=True)]
+    config = config_file(toy_config, tmp_path / "whole", param_scheduler=schedule)
+    processes(2, "dist_train.sh", config, [])
+    config = config_file(toy_config, tmp_path / "run", train_cfg__max_epochs=2, param_scheduler=schedule)
+    processes(2, "dist_train.sh", config, [])
+    processes(2, "dist_train.sh", config, ["--resume", "--cfg-options", "train_cfg.max_epochs=3"])
+    checkpoint = tmp_path / "run" / "epoch_3.pth"
+    whole, resumed = (read_checkpoint(tmp_path / name / "epoch_3.pth") for name in ("whole", "run"))
+    assert resumed["meta"]["iter"] == 9
+    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    found = {}
+    for number in (1, 2):
+        out = tmp_path / f"{number}.json"
+        processes(number, "dist_test.sh", config, checkpoint, ["--out-json", out])
+        found[number] = [entry["values"] for entry in json.loads(out.read_text())["results"]]
     assert found[1] == found[2]

@@ -56,9 +56,9 @@ def test_a_key_that_matches_nothing_and_an_unknown_option_are_errors():
         parameter_groups(network(), 0.1, 0.0, dict(dwconv_decay_mult=0.1))
 
 
-def test_the_published_learning_rates_of_every_epoch_and_group(golden):
-    expected = golden("lr_schedules.json")["mscm_epoch_lr_[backbone,bottleneck,classifier]"]
-    cfg = Config.fromfile(CONFIGS / "_base_" / "schedules" / "mscm.py")
+def schedule_of(name: str) -> tuple[int, list[list[float]], dict]:
+    """(epochs, learning rates of every epoch for backbone, neck and classifier, options of the first group)."""
+    cfg = Config.fromfile(CONFIGS / "_base_" / "schedules" / f"{name}.py")
     model = network()
     wrapper_cfg = cfg.optim_wrapper.to_dict()
     paramwise = wrapper_cfg.pop("paramwise_cfg")
@@ -67,15 +67,29 @@ def test_the_published_learning_rates_of_every_epoch_and_group(golden):
     schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=wrapper)) for s in cfg.param_scheduler]
     group_of = {id(p): g for g in wrapper.optimizer.param_groups for p in g["params"]}
     parameters = (model.backbone[0].weight, model.neck.weight, model.head.weight)
-    assert len(expected) == cfg.train_cfg.max_epochs == 150
-    for epoch, rates in enumerate(expected):
-        found = [group_of[id(p)]["lr"] for p in parameters]
-        assert found == pytest.approx(rates, rel=1e-12), f"epoch {epoch}"
+    rates = []
+    for _ in range(cfg.train_cfg.max_epochs):
+        rates.append([group_of[id(p)]["lr"] for p in parameters])
         wrapper.step()
         for scheduler in schedulers:
             scheduler.step()
-    options = wrapper.optimizer.param_groups[0]
+    return cfg.train_cfg.max_epochs, rates, wrapper.optimizer.param_groups[0]
+
+
+def test_mscmnets_published_learning_rates_of_every_epoch_and_group(golden):
+    expected = golden("lr_schedules.json")["mscm_epoch_lr_[backbone,bottleneck,classifier]"]
+    epochs, found, options = schedule_of("mscm")
+    assert epochs == len(expected) == 150
+    assert found == [pytest.approx(rates, rel=1e-12) for rates in expected]
     assert (options["momentum"], options["nesterov"], options["weight_decay"]) == (0.9, True, 5e-4)
+
+
+@pytest.mark.parametrize("name, epochs", [("agw", 81), ("caj", 100)])
+def test_agws_and_cajs_published_learning_rates(golden, name, epochs):
+    expected = golden("lr_schedules.json")["agw_caj_epoch_lr_(backbone is 0.1x)"][:epochs]
+    found = schedule_of(name)[1]
+    assert len(found) == epochs
+    assert found == [pytest.approx([0.1 * lr, lr, lr], rel=1e-12) for lr in expected]
 
 
 def test_float16_on_a_cpu_goes_on_in_float32():

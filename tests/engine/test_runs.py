@@ -99,6 +99,37 @@ def test_a_killed_and_resumed_run_equals_a_straight_one_bitwise(straight_run, to
     assert [p.name for p in (tmp_path / "run").glob("best_*")] == best
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("amp, ema", [("bf16", False), ("none", True)], ids=["bf16", "moving average"])
+def test_resuming_is_exact_with_other_options_too(toy_config, tmp_path, amp, ema):
+    def config(name: str):
+        cfg = toy_config(tmp_path / name)
+        if ema:
+            cfg.custom_hooks = [*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1, update_buffers=True)]
+        return cfg
+
+    train(config("straight"), amp=amp)
+    cfg = config("killed")
+    cfg.optim_wrapper.dtype = dict(bf16="bfloat16", none="float32")[amp]
+    run_and_kill(cfg, iteration=7)
+    train(config("killed"), amp=amp, resume="auto")
+    whole, resumed = (read_checkpoint(tmp_path / name / "epoch_3.pth") for name in ("straight", "killed"))
+    for part in ("state_dict", *(["ema_state_dict"] if ema else [])):
+        assert all(torch.equal(v, resumed[part][k]) for k, v in whole[part].items()), part
+    assert scalars(tmp_path / "killed") == scalars(tmp_path / "straight")
+
+
+@pytest.mark.slow
+def test_compiling_changes_no_name_and_hardly_a_number(toy_config, tmp_path):
+    states = []
+    for name, options in (("plain", None), ("compiled", dict(backend="aot_eager"))):
+        train(toy_config(tmp_path / name, train_cfg__max_epochs=1, compile=options))
+        states.append(read_checkpoint(tmp_path / name / "epoch_1.pth")["state_dict"])
+    assert list(states[0]) == list(states[1])
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-3), name
+
+
 def test_another_seed_gives_another_run(straight_run, toy_config, tmp_path):
     train(toy_config(randomness=dict(seed=1), train_cfg__max_epochs=1))
     weights = read_checkpoint(tmp_path / "run" / "epoch_1.pth")["state_dict"]
@@ -122,6 +153,13 @@ def test_resume_without_a_checkpoint_starts_and_says_so(toy_config):
     runner = train(toy_config(train_cfg__max_epochs=1), resume="auto")
     assert "starting from the beginning" in next(Path(runner.log_dir).glob("*.log")).read_text()
     assert runner.epoch == 1
+
+
+def test_a_resumed_run_says_that_the_checkpoints_schedule_goes_on(straight_run, toy_config, tmp_path):
+    cfg = toy_config(param_scheduler=[dict(type="MultiStepLR", milestones=[1], by_epoch=True)])
+    runner = train(cfg, resume=str(straight_run / "epoch_2.pth"))
+    log = next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert "schedule goes on" in log and "milestones" in log
 
 
 def test_resume_from_weights_only_is_an_error(straight_run, toy_config):
