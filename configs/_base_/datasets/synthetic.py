@@ -2,6 +2,8 @@
 # The folder: data/synthetic, or --cfg-options data_root=FOLDER.
 image_size = (96, 48)  # height, width
 data_root = 'data/synthetic'
+# what changes in the views of images this small; a config applies it to the views of its model
+small_ops = dict(PadCrop=dict(padding=4), RandomErase=dict(prob=0.3, area=(0.02, 0.2)))
 
 train_dataloader = dict(
     batch_size=48,  # of all processes together: 2 modalities x num_ids x num_instances

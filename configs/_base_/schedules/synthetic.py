@@ -1,0 +1,14 @@
+# The synthetic set's training, for every system: AdamW with one learning rate, ten epochs from scratch.
+_base_ = './mscm.py'
+train_cfg = dict(max_epochs=10, val_begin=2, val_interval=2)
+optim_wrapper = dict(
+    dtype='float32',
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2, foreach=True),
+    paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=100, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=10, eta_min=2e-5, by_epoch=True, convert_to_iter_based=True),
+]
+# Every metric loss starts late: at full weight from random features it pulls them all to one point.
+metric_ramp = dict(start_iter=400, ramp_iters=400)

@@ -1,0 +1,18 @@
+# AGW, tiny and from scratch, on synthetic people, beside mscm_synthetic.py: same data, schedule and width. Its numbers
+# say nothing about SYSU-MM01. As there, an Adam-type optimizer, and the metric loss starts late.
+_base_ = [
+    './_base_/datasets/synthetic.py',
+    './_base_/models/agw.py',
+    './_base_/schedules/synthetic.py',
+    './_base_/default_runtime.py',
+]
+_views = _base_.model.data_preprocessor.views
+for _view in _views:
+    for _op in _view.ops:
+        _op.update(_base_.small_ops.get(_op.type, {}))
+model = dict(
+    data_preprocessor=dict(views=_views),
+    backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
+    head=dict(num_classes=150, metric_losses=dict(wrt=_base_.metric_ramp)),
+)
+del _views, _view, _op
