@@ -120,7 +120,7 @@ def _tones(rng: np.random.Generator, modality: str) -> Callable[..., Tone]:
         if modality == "thermal":  # surroundings are cold
             low, high = 0.08 + 0.12 * low, 0.08 + 0.2 * high
         bright = rng.uniform(low, high)
-        hue = hues[rng.integers(len(hues))]
+        hue = hues[int(rng.integers(len(hues)))]
         if modality != "visible":
             hue = (1.0, 1.0, 1.0)
         r, g, b = (int(255 * min(1.0, bright * c)) for c in hue)
