@@ -151,11 +151,11 @@ class Stage:
         """Adds an ellipsoid with these half axes."""
         x, y, z = centre
         v = [(1 - cos(pi * k / 12)) / 2 for k in range(13)]
-        profile = [(p, across * hypot2(p), deep * hypot2(p)) for p in v]
+        profile = [(p, across * ellipse_width(p), deep * ellipse_width(p)) for p in v]
         self.tube((x, y + high, z), (x, y - high, z), profile, order, *layers)
 
 
-def hypot2(place: float) -> float:
+def ellipse_width(place: float) -> float:
     """Half width of a unit ellipse at ``place`` 0..1 along its axis."""
     return (max(0.0, 1 - (2 * place - 1) ** 2)) ** 0.5
 
