@@ -18,6 +18,7 @@ WHERE_AND_HOW = {
 }
 """Keys that say where and how a run goes, not what it computes."""
 
+SHARED = {"data_root", "split_id", "image_size"}
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -40,8 +41,9 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
     Args:
         config: a file, or a config (copied).
-        options: dotted names -> values, as ``--cfg-options`` gives them. ``data_root`` alone is the folder of all
-            data loaders' data sets.
+        options: dotted names -> values, as ``--cfg-options`` gives them. Three short names reach every place where
+            the value stands: ``data_root``, ``split_id`` (of all data loaders' data sets) and ``image_size`` (theirs
+            and the backbone's).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -56,10 +58,11 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
         cfg.to_dict(), cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables)
     )
     options = dict(options or {})
-    if options.get("data_root") is not None:
-        for name in LOADERS:
-            if cfg.get(name):
-                options.setdefault(f"{name}.dataset.data_root", options["data_root"])
+    for key in SHARED & set(options):
+        for place in [f"{name}.dataset" for name in LOADERS if cfg.get(name)]:
+            options.setdefault(f"{place}.{key}", options[key])
+    if "image_size" in options:
+        options.setdefault("model.backbone.image_size", options["image_size"])
     cfg.merge_from_dict(options)
     cfg.setdefault("runner_type", "ReIDRunner")
     cfg.setdefault("default_scope", "mscmreid")

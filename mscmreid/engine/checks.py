@@ -81,5 +81,5 @@ def check_split(trained_on: Mapping[str, Any] | None, tested_on: Mapping[str, An
     if trained.isdigit() and tested.isdigit() and trained != tested:
         raise ValueError(
             f"{source} was trained on split {trained} of {trained_on['dataset_name']}, the config tests on split "
-            f"{tested}: people would be in both. Test with --cfg-options test_dataloader.dataset.split_id={trained}"
+            f"{tested}: people would be in both. Test with --cfg-options split_id={trained}"
         )

@@ -17,7 +17,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mscmreid.registry import RUNNERS
+from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
 from .checkpoint import (
     check_resumable,
@@ -32,6 +32,7 @@ from .checkpoint import (
 )
 from .checks import check_num_classes, local_dataloader
 from .platform import init_cpu_group, limit_threads, preload_workers, start_method
+from .sync_batch_norm import convert_sync_batch_norm
 
 
 @RUNNERS.register_module()
@@ -66,14 +67,17 @@ class ReIDRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """MMEngine's, with a data-parallel wrapper that needs no GPU as the default."""
+        """MMEngine's, with a data-parallel wrapper that needs no GPU as the default; so has ``sync_bn='torch'``."""
         if self.distributed and model_wrapper_cfg is None and not is_model_wrapper(model):
             model_wrapper_cfg = dict(
                 type="mscmreid.ReIDDistributedDataParallel",
                 find_unused_parameters=self.cfg.get("find_unused_parameters", False),
             )
-        if self.distributed and self.cfg.get("sync_bn") and not torch.cuda.is_available():
-            raise ValueError("sync_bn needs GPUs, found none; leave it out (--cfg-options sync_bn=None)")
+        sync_bn = self.cfg.get("sync_bn")
+        if self.distributed and sync_bn and not torch.cuda.is_available() and not is_model_wrapper(model):
+            if sync_bn != "torch":
+                raise ValueError(f"without a GPU sync_bn must be 'torch' (or left out), found {sync_bn!r}")
+            return MODEL_WRAPPERS.build(dict(model_wrapper_cfg or {}, module=convert_sync_batch_norm(model)))
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:

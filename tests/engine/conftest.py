@@ -40,7 +40,6 @@ def toy_config(sysu_folder: Path, tmp_path: Path):
             "work_dir": str(work_dir),
             "experiment_name": f"toy{next(_counter)}",  # two runs of one second would share their log otherwise
             "image_size": (32, 16),
-            "model.backbone.image_size": (32, 16),
             "model.backbone.depth": 18,
             "model.backbone.base_channels": 4,
             "model.head.num_classes": 6,
@@ -57,8 +56,6 @@ def toy_config(sysu_folder: Path, tmp_path: Path):
             "visualizer.vis_backends": [dict(type="LocalVisBackend")],
             "log_level": "WARNING",
         }
-        for name in ("train", "val", "test"):
-            base[f"{name}_dataloader.dataset.image_size"] = (32, 16)
         base |= {name.replace("__", "."): value for name, value in options.items()}
         return load_config(ROOT / "configs" / "mscm_synthetic.py", base)
 

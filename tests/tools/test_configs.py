@@ -89,9 +89,15 @@ def test_an_ablation_differs_from_its_base_in_one_part_only():
             assert {k for k in base if cfg[k] != base[k]} == {"model"}, name
 
 
-def test_one_option_sets_the_folder_of_all_data_loaders():
+def test_one_option_reaches_all_data_loaders():
     cfg = load_config(ROOT / "mscm_sysu.py", dict(data_root="/somewhere"))
     assert {cfg[f"{part}_dataloader"].dataset.data_root for part in ("train", "val", "test")} == {"/somewhere"}
+    assert {
+        load_config(ROOT / "mscm_regdb.py", dict(split_id=3))[f"{part}_dataloader"].dataset.split_id
+        for part in ("train", "val", "test")
+    } == {3}
+    small = load_config(ROOT / "mscm_sysu.py", dict(image_size=(64, 32)))
+    assert small.model.backbone.image_size == small.test_dataloader.dataset.image_size == (64, 32)
     kept = load_config(ROOT / "mscm_sysu.py", {"data_root": "/a", "val_dataloader.dataset.data_root": "/b"})
     assert kept.val_dataloader.dataset.data_root == "/b"
 

@@ -1,6 +1,5 @@
 # RegDB. The folder: $MSCMREID_DATA/RegDB, data/RegDB, or --cfg-options data_root=FOLDER.
-# split_id (1 to 10) stands once for training and once for testing; change both:
-# --cfg-options train_dataloader.dataset.split_id=2 val_dataloader.dataset.split_id=2 test_dataloader.dataset.split_id=2
+# Another of the ten splits: --cfg-options split_id=2 (it reaches training, validation and test).
 image_size = (384, 192)  # height, width
 
 train_dataloader = dict(
