@@ -27,8 +27,8 @@ class _SumOverRanks(torch.autograd.Function):
 class CPUSyncBatchNorm(_BatchNorm):
     """Batch norm whose mean and variance in training are those of all ranks' images together, (N, C, ...).
 
-    In fp32 (fp64 for such input), two passes over the input (mean, then squared deviations). In evaluation, and in a single process, it is
-    torch's batch norm. Parameters, buffers and their names are those of batch norm. Arguments as there.
+    In fp32 (fp64 for such input), two passes over the input: mean, then squared deviations. In evaluation, and in a
+    single process, it is torch's batch norm. Arguments, parameters and buffers are those of batch norm.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
