@@ -18,7 +18,6 @@ import os
 import re
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -30,6 +29,7 @@ from mmengine.logging import print_log
 
 from mscmreid.datasets.loading import UndecodableImageError, load_image
 from mscmreid.datasets.scan import ImageRow
+from mscmreid.progress import Progress
 
 FORMAT = 1
 RESIZE = "RGB, Pillow Lanczos"
@@ -303,7 +303,7 @@ def _decoded(
                 bad[row.path] = str(error)
         return first, images, bad
 
-    progress = _Progress(title, len(rows))
+    progress = Progress(title, len(rows))
     waiting = iter(range(0, len(rows), CHUNK))
     executor = ThreadPoolExecutor(num_workers)
     try:
@@ -324,32 +324,6 @@ def _write_all(fd: int, images: np.ndarray, offset: int) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
-
-
-class _Progress:
-    """A bar on a terminal; elsewhere a line every ten seconds."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self.title, self.total, self.done = title, total, 0
-        self.start = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.shown = self.start
-
-    def advance(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if self.done < self.total and now < self.shown + (0.2 if self.terminal else 10):
-            return
-        self.shown = now
-        part = self.done / self.total
-        left = (now - self.start) * (1 / part - 1)
-        text = f"{self.title}: {self.done:,} of {self.total:,} images, {left:.0f} s left"
-        if self.terminal:
-            end = "\n" if self.done == self.total else ""
-            sys.stderr.write(f"\r[{'#' * int(30 * part):<30}] {text:<60}{end}")
-            sys.stderr.flush()
-        else:
-            _log(text)
 
 
 def _log(message: str, level: int = logging.INFO) -> None:

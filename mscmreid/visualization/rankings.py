@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,8 @@ def draw_rankings(
     tile: tuple[int, int] = (96, 192),
 ) -> Image.Image:
     """One row a query: the query at the left, then its gallery images with green (right), red (wrong) or gray frames.
+
+    Right and wrong also have a tick or a cross in a corner, for eyes that do not tell red from green.
 
     Args:
         rankings: the rows; they may differ in length.
@@ -105,8 +107,30 @@ def _tile(
     picture = open_image(image.path)
     scale = min(tile[0] / picture.width, tile[1] / picture.height)
     picture = picture.resize(
-        (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.LANCZOS
+        (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS
     )
     offset = (left + frame + (tile[0] - picture.width) // 2, top + frame + (tile[1] - picture.height) // 2)
     canvas.paste(picture, offset)
-    draw.text((left + frame, top + tile[1] + 2 * frame + 3), image.caption, fill=INK, font=ImageFont.load_default(11))
+    if image.is_match is not None:
+        _mark(draw, (left + tile[0] + 2 * frame - 18, top), image.is_match, color)
+    font = ImageFont.load_default(11)
+    caption = elide(image.caption, lambda text: font.getlength(text) <= tile[0] + 2 * frame)
+    draw.text((left + frame, top + tile[1] + 2 * frame + 3), caption, fill=INK, font=font)
+
+
+def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], is_match: bool, color: str) -> None:
+    """A tick or a cross on a square of 18 pixels, its upper left corner at ``corner``."""
+    x, y = corner
+    draw.rectangle([x, y, x + 17, y + 17], fill=color)
+    if is_match:
+        draw.line([(x + 4, y + 9), (x + 8, y + 13), (x + 14, y + 5)], fill=PAPER, width=2, joint="curve")
+    else:
+        draw.line([(x + 5, y + 5), (x + 13, y + 13)], fill=PAPER, width=2)
+        draw.line([(x + 5, y + 13), (x + 13, y + 5)], fill=PAPER, width=2)
+
+
+def elide(text: str, fits: Callable[[str], bool]) -> str:
+    """``text``, or its end behind an ellipsis if it does not fit: the end of a file's name tells it apart."""
+    if fits(text):
+        return text
+    return next((short for i in range(1, len(text)) if fits(short := "…" + text[i:])), "…")
