@@ -1,6 +1,7 @@
 """Decoded images as one memory-mapped file, made once and shared by every process that reads it.
 
-A cache is a ``.npy`` file, (N, 3, H, W) uint8, with a ``.json`` beside it. Its name has a hash of every image's
+A cache is a ``.npy`` file, (N, H, W, 3) uint8 (pixel by pixel, as Pillow decodes and as channels_last convolutions
+read), with a ``.json`` beside it. Its name has a hash of every image's
 relative path, bytes and modification time and of the target size, so a changed image makes a new cache (the old one
 stays until somebody deletes it). It is written to a temporary name and moved into place, under a lock that the
 operating system takes back from a process that dies: several processes may ask for it at the same moment, one builds
@@ -31,13 +32,13 @@ from mscmreid.datasets.loading import UndecodableImageError, load_image
 from mscmreid.datasets.scan import ImageRow
 from mscmreid.progress import Progress
 
-FORMAT = 1
+FORMAT = 2  # 1 was (N, 3, H, W)
 RESIZE = "RGB, Pillow Lanczos"
 CHUNK = 16  # images that a worker decodes before it writes
 
 
 class ImageCache:
-    """An opened cache: ``cache[row]`` is a read-only (3, H, W) uint8 view of the mapped file.
+    """An opened cache: ``cache[row]`` is a read-only (3, H, W) uint8 view of the mapped file, (H, W, 3) in memory.
 
     Only the path travels to other processes; each maps the file itself, and the system shares the pages.
 
@@ -54,7 +55,7 @@ class ImageCache:
 
     @property
     def images(self) -> np.ndarray:
-        """(N, 3, H, W) uint8, read-only, mapped on first use."""
+        """(N, H, W, 3) uint8, read-only, mapped on first use."""
         if self._map is None:
             self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return self._map
@@ -63,7 +64,7 @@ class ImageCache:
         return len(self.images)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        return self.images[row]
+        return self.images[row].transpose(2, 0, 1)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_map": None}
@@ -98,7 +99,7 @@ def open_or_build(
         OSError: the folder cannot be written, or the disk is full.
     """
     stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size)}"
-    shape = (len(rows), 3, *size)
+    shape = (len(rows), *size, 3)
     homes = [os.path.join(data_root, ".mscmreid_cache"), user_cache_dir()] if cache_dir is None else [cache_dir]
     for home in homes:
         cache = _open(os.path.join(home, stem + ".npy"), shape, data_root)
@@ -237,7 +238,7 @@ def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int,
     undecodable: dict[str, str] = {}
     try:
         with open(temporary, "xb") as file:
-            header = dict(descr="|u1", fortran_order=False, shape=(len(rows), 3, *size))
+            header = dict(descr="|u1", fortran_order=False, shape=(len(rows), *size, 3))
             np.lib.format.write_array_header_1_0(file, header)
             file.flush()
             start = file.tell()
@@ -290,15 +291,15 @@ def _disk_full(path: str, total: int, found: str) -> OSError:
 def _decoded(
     rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, title: str
 ) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
-    """(first row, (n, 3, H, W) uint8, path -> reason of the undecodable ones), chunk by chunk as they get ready."""
+    """(first row, (n, H, W, 3) uint8, path -> reason of the undecodable ones), chunk by chunk as they get ready."""
 
     def decode(first: int) -> tuple[int, np.ndarray, dict[str, str]]:
         chunk = rows[first : first + CHUNK]
-        images = np.zeros((len(chunk), 3, *size), dtype=np.uint8)
+        images = np.zeros((len(chunk), *size, 3), dtype=np.uint8)
         bad = {}
         for image, row in zip(images, chunk, strict=True):
             try:
-                image[:] = load_image(os.path.join(data_root, row.path), size)
+                image[:] = load_image(os.path.join(data_root, row.path), size).transpose(1, 2, 0)
             except UndecodableImageError as error:
                 bad[row.path] = str(error)
         return first, images, bad

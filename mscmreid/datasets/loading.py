@@ -28,7 +28,7 @@ def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
         size: (H, W) in pixels.
 
     Returns:
-        (3, H, W) uint8, contiguous.
+        (3, H, W) uint8, (H, W, 3) in memory.
 
     Raises:
         UndecodableImageError: the file is missing, damaged, or has more than 8 bits a channel (how to map those to
@@ -39,14 +39,14 @@ def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode.split(";")[0] in DEEP_MODES:
                 raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-            pixels_HWC = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+            pixels_HWC = np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
         raise UndecodableImageError(
             f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace it, or take it out of the set"
         ) from error
-    return np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))  # (3, H, W)
+    return pixels_HWC.transpose(2, 0, 1)  # (3, H, W)
 
 
 @TRANSFORMS.register_module()
@@ -76,7 +76,7 @@ class LoadImage:
                 f"{image.shape[1:]}: state the size once, in the data set"
             )
         else:
-            image = np.array(image)  # the map is read-only and shared
+            image = np.array(image, order="K")  # the map is read-only and shared; the pixels stay in their order
         return dict(inputs=torch.from_numpy(image), data_samples=make_sample(results))
 
     def __repr__(self) -> str:
@@ -96,8 +96,9 @@ def make_sample(row: Mapping) -> ReIDDataSample:
 def reid_collate(items: Sequence[Mapping]) -> dict:
     """Items -> ``dict(inputs=(B, 3, H, W) uint8 tensor, data_samples=list of B ReIDDataSample)``.
 
-    In a config: ``collate_fn=dict(type='mscmreid.reid_collate')``. In a worker process the batch is stacked straight
-    into shared memory.
+    In a config: ``collate_fn=dict(type='mscmreid.reid_collate')``. The batch lies in channels_last memory, as the items
+    of ``LoadImage`` do, so that nothing is transposed on the way. In a worker process it is stacked straight into
+    shared memory.
     """
     inputs = [item["inputs"] for item in items]
     shapes = {tuple(image.shape) for image in inputs}
@@ -105,7 +106,8 @@ def reid_collate(items: Sequence[Mapping]) -> dict:
         raise ValueError(
             f"the images of a batch must have one size, found {sorted(shapes)}: let the pipeline resize them"
         )
-    return dict(inputs=default_collate(inputs), data_samples=[item["data_samples"] for item in items])
+    stacked_BHWC = default_collate([image.permute(1, 2, 0) for image in inputs])
+    return dict(inputs=stacked_BHWC.permute(0, 3, 1, 2), data_samples=[item["data_samples"] for item in items])
 
 
 def check_size(size: Sequence[int]) -> tuple[int, int]:

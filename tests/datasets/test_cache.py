@@ -64,10 +64,17 @@ def test_content_is_what_direct_loading_gives(root, num_workers):
 def test_it_is_a_plain_npy_file_with_a_description(root):
     cache = build(root)
     array = np.load(cache.path, allow_pickle=False)
-    assert array.shape == (40, 3, *SIZE) and array.dtype == np.uint8
+    assert array.shape == (40, *SIZE, 3) and array.dtype == np.uint8
     with open(cache.path[:-4] + ".json") as file:
         description = json.load(file)
     assert (description["images"], description["size"], description["undecodable"]) == (40, [16, 8], {})
+
+
+def test_a_cache_in_the_earlier_order_of_bytes_is_not_taken_for_this_one(root, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "FORMAT", 1)
+        earlier = build(root).path
+    assert build(root).path != earlier
 
 
 def test_the_second_time_it_is_opened_and_not_built(root, monkeypatch):

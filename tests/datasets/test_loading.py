@@ -27,7 +27,7 @@ def test_pixels_are_pillows_lanczos(tmp_path):
     with Image.open(path) as image:
         expected_HWC = np.asarray(image.convert("RGB").resize((8, 16), Image.LANCZOS))
     found = load_image(str(path), SIZE)
-    assert found.dtype == np.uint8 and found.flags.c_contiguous
+    assert found.dtype == np.uint8 and found.transpose(1, 2, 0).flags.c_contiguous and found.flags.writeable
     np.testing.assert_array_equal(found, expected_HWC.transpose(2, 0, 1))
 
 
@@ -134,6 +134,21 @@ def test_collate_stacks_in_order(sysu):
     assert batch["inputs"].shape == (3, 3, *SIZE) and batch["inputs"].dtype == torch.uint8
     assert torch.equal(batch["inputs"], torch.stack([item["inputs"] for item in items]))
     assert [sample.sample_idx for sample in batch["data_samples"]] == [4, 0, 9]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_pixels_are_never_transposed_on_the_way_to_the_model(sysu, cache):
+    dataset = SYSUMM01(sysu, split="train", image_size=SIZE, cache=cache, **QUIET)
+    items = [dataset[index] for index in (4, 0, 9)]
+    assert all(item["inputs"].permute(1, 2, 0).is_contiguous() for item in items)
+    assert reid_collate(items)["inputs"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_items_in_another_memory_order_keep_their_pixels():
+    items = [dict(inputs=torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8), data_samples=None) for _ in range(4)]
+    batch = reid_collate(items)["inputs"]
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batch, torch.stack([item["inputs"] for item in items]))
 
 
 def test_collate_refuses_sizes_that_differ():
