@@ -13,7 +13,10 @@ for _view in _views:
 model = dict(
     data_preprocessor=dict(views=_views),
     backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
-    head=dict(num_classes=150, metric_losses=dict(triplet=_base_.metric_ramp, cpm=_base_.metric_ramp, orthogonality=_base_.metric_ramp)),
+    head=dict(
+        num_classes=150,
+        metric_losses={name: _base_.metric_ramp for name in ('triplet', 'cpm', 'orthogonality')},
+    ),
 )
 del _views, _view, _op
 val_evaluator = dict(features=['sum', 'feat_bn'])
