@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -91,9 +92,9 @@ def parameters_by_part(model: nn.Module) -> dict[str, int]:
     """Parameters of stems, trunk, each plugin kind, neck and classifier."""
     counts: dict[str, int] = {}
     plugin_kinds = {
-        f"backbone.plugins.{point}.{i}.": type(plugin).__name__
-        for point, plugins in model.backbone.plugins.items()
-        for i, plugin in enumerate(plugins)
+        f"{name}.": type(module).__name__
+        for name, module in model.named_modules()
+        if re.fullmatch(r"backbone\.plugins\.\w+\.\d+", name)
     }
     for name, parameter in model.named_parameters():
         kind = next((k for prefix, k in plugin_kinds.items() if name.startswith(prefix)), None)

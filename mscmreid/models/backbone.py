@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from mmengine.logging import print_log
@@ -39,6 +40,8 @@ class MultiStreamResNet(BaseModule):
         init_cfg: ``dict(type='Pretrained', checkpoint='torchvision://resnet50')`` or a file: ImageNet weights, loaded
             into **every** stem and the trunk. None: from scratch.
     """
+
+    _is_init: bool  # MMEngine's
 
     def __init__(
         self,
@@ -110,11 +113,10 @@ class MultiStreamResNet(BaseModule):
                     sizes={"x": sizes[stage], **{n: sizes[n] for n in known}},
                 )
             )
-            if point not in self.plugins:
-                self.plugins[point] = nn.ModuleList()
-            self.plugins[point].append(module)
+            self.plugins[point] = nn.ModuleList([*self._plugins_at(point), module])
 
     def _stage(self, name: str) -> nn.Sequential:
+        """The blocks of 'stage1' to 'stage4'."""
         if name not in self.stage_names:
             raise ValueError(f"a plugin's position must be one of {self.stage_names}, found {name!r}")
         return getattr(self, f"layer{name.removeprefix('stage')}")
@@ -197,10 +199,12 @@ class MultiStreamResNet(BaseModule):
         return out / len(names) if len(names) > 1 else out
 
     def _plug(self, point: str, x: Tensor, maps: dict[str, Tensor], rows: Rows) -> tuple[Tensor, Rows]:
-        if point in self.plugins:
-            for plugin in self.plugins[point]:
-                x, rows = plugin(x, maps, rows)
+        for plugin in self._plugins_at(point):
+            x, rows = plugin(x, maps, rows)
         return x, rows
+
+    def _plugins_at(self, point: str) -> Iterable[nn.Module]:
+        return cast(nn.ModuleList, self.plugins[point]) if point in self.plugins else ()
 
 
 def check_stems(stems: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -114,14 +114,8 @@ class MIMB(nn.Module):
             raise ValueError(f"MIMB sources must be among {[*channels, 'self']}, found {unknown}")
         self.sources = tuple(sources)
         self.layers = nn.ModuleList(
-            MIMBLayer(
-                channels["x"],
-                sizes["x"],
-                *((None, None) if s == "self" else (channels[s], sizes[s])),
-                reduction,
-                source_weight,
-            )
-            for s in self.sources
+            MIMBLayer(channels["x"], sizes["x"], channels.get(s), sizes.get(s), reduction, source_weight)
+            for s in self.sources  # 'self' has neither channels nor size
         )
         embedding = sizes["x"][0] * sizes["x"][1]
         heads = num_attention_heads(embedding)
