@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -58,6 +59,7 @@ class ReIDRunner(Runner):
         mp_cfg = dict(env_cfg.get("mp_cfg") or {})
         mp_cfg.setdefault("mp_start_method", start_method())
         env_cfg["mp_cfg"] = mp_cfg
+        multiprocessing.set_start_method(mp_cfg["mp_start_method"], force=True)  # MMEngine would warn of the change
         if mp_cfg["mp_start_method"] == "forkserver":
             preload_workers()
         if self._distributed:
