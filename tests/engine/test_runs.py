@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 
 from mscmreid.apis import init_model, test, train
 from mscmreid.engine.checkpoint import read_checkpoint
+from mscmreid.registry import RUNNERS
 
 run_test = test  # pytest would take the function for a test
 del test
@@ -182,6 +183,14 @@ def test_bfloat16_training_runs_and_stays_finite(toy_config):
     runner = train(toy_config(train_cfg__max_epochs=1), amp="bf16")
     assert runner.optim_wrapper.precision == "bfloat16"
     assert all(torch.isfinite(p).all() for p in runner.model.parameters())
+
+
+def test_validation_extracts_queries_and_one_gallery_draw_only(toy_config):
+    cfg = toy_config()
+    assert len(RUNNERS.build(cfg).val_loop.dataloader.dataset) == 3 * 2 * 2 + 3 * 4  # of 36 images
+    cfg.experiment_name += "_all"
+    cfg.val_evaluator.out_features = "F.npz"  # features that are kept are kept of all
+    assert len(RUNNERS.build(cfg).val_loop.dataloader.dataset) == 36
 
 
 def test_a_test_run_writes_results_and_features_of_all_images(straight_run, toy_config, tmp_path):
