@@ -9,11 +9,11 @@ small_ops = dict(PadCrop=dict(padding=4), RandomErase=dict(prob=0.3, area=(0.02,
 train_dataloader = dict(
     num_workers=0,  # the images are small and decoded once; a worker would cost more than it saves
     sampler=dict(num_ids=12, num_instances=2),
-    dataset=dict(data_root=data_root, image_size=image_size, check_counts=False),
+    dataset=dict(name='synthetic', data_root=data_root, image_size=image_size, check_counts=False),
 )
 val_dataloader = dict(
     batch_size=128,
     num_workers=0,
-    dataset=dict(data_root=data_root, image_size=image_size, check_counts=False),
+    dataset=dict(name='synthetic', data_root=data_root, image_size=image_size, check_counts=False),
 )
 test_dataloader = val_dataloader
