@@ -12,6 +12,14 @@ from PIL import Image
 
 from .plan import SYSU_TRIALS, Frame, Plan
 
+COMPARISONS = (
+    ("gray pixels, cosine, image mean removed", False, "image"),
+    ("gray pixels, cosine, modality mean removed", False, "modality"),
+    ("colour pixels, cosine, image mean removed", True, "image"),
+    ("colour pixels, cosine, modality mean removed", True, "modality"),
+)
+"""Ways to compare raw pixels: name, whether in colour, which mean is taken off (see :func:`unit_rows`)."""
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -64,14 +72,9 @@ def pixel_baselines(root: Path, plan: Plan, size: tuple[int, int] = (96, 48)) ->
 
     chance = float(np.mean([100 * _mean_share(s & a, a) for s, a in zip(same, allowed, strict=True)]))
     rows = [Baseline("chance", chance)]
-    for name, colour, centre in (
-        ("gray pixels, cosine, image mean removed", False, "image"),
-        ("gray pixels, cosine, modality mean removed", False, "modality"),
-        ("colour pixels, cosine, image mean removed", True, "image"),
-        ("colour pixels, cosine, modality mean removed", True, "modality"),
-    ):
-        q = _unit_rows(_pixels(root, queries, size, colour), centre)
-        g = _unit_rows(_pixels(root, pool, size, colour), centre)
+    for name, colour, centre in COMPARISONS:
+        q = unit_rows(pixel_rows(root, [f.path for f in queries], size, colour), centre)
+        g = unit_rows(pixel_rows(root, [f.path for f in pool], size, colour), centre)
         similarity = q @ g.T
         scores = [rank1(similarity[:, d], s, a) for d, s, a in zip(draws, same, allowed, strict=True)]
         rows.append(Baseline(name, float(np.mean(scores))))
@@ -128,16 +131,18 @@ def _allowed(layout: str, queries: Sequence[Frame], gallery: Sequence[Frame]) ->
     return np.array([[rules[layout](q, g) for g in gallery] for q in queries])
 
 
-def _pixels(root: Path, frames: Sequence[Frame], size: tuple[int, int], colour: bool) -> np.ndarray:
+def pixel_rows(root: Path, paths: Sequence[str], size: tuple[int, int], colour: bool) -> np.ndarray:
+    """(N, D) float32: each image's gray or RGB values, resized to ``size`` (height, width)."""
     mode, shape = ("RGB" if colour else "L"), (size[1], size[0])
     rows = []
-    for frame in frames:
-        with Image.open(Path(root) / frame.path) as image:
+    for path in paths:
+        with Image.open(Path(root) / path) as image:
             rows.append(np.asarray(image.convert(mode).resize(shape, Image.Resampling.BILINEAR), np.float32).ravel())
     return np.stack(rows)
 
 
-def _unit_rows(pixels: np.ndarray, centre: str) -> np.ndarray:
+def unit_rows(pixels: np.ndarray, centre: str) -> np.ndarray:
+    """Rows of unit length, after the mean of each ('image') or the mean row of all ('modality') is taken off."""
     axis = 1 if centre == "image" else 0
     centred = pixels - pixels.mean(axis, keepdims=True)
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)

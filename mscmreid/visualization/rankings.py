@@ -8,8 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from mscmreid.evaluation.files import written_atomically
+
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
+
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
+"""Suffix -> Pillow's name of the format."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,19 @@ def draw_rankings(
     line = label_width + cell[0] + gap // 2
     draw.line([(line, head), (line, canvas.height - gap)], fill="#d5d8de", width=1)
     return canvas
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Write a picture, moved into place when complete.
+
+    Raises:
+        ValueError: the name does not end in one of :data:`PICTURES`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"a picture's name must end in {', '.join(PICTURES)}, found {path}")
+    with written_atomically(path) as temporary:
+        picture.save(temporary, format=PICTURES[path.suffix.lower()])
 
 
 def _tile(
