@@ -236,13 +236,13 @@ def rank_features(
 
     job = _Job(np.arange(len(q_pids)), None, q_pids, q_cams, GalleryIndex(g_pids, g_cams), rule, identity_cmc)
     parts = _rank_jobs(
-        lambda rows: similarities(query, rows, gallery),
+        lambda rows: similarities(query, rows, gallery, num_queries=len(q_pids)),
         q_pids,
         [job],
         _product_bytes(query.shape[1], len(g_pids)),
         4,
         memory_bytes,
-        tile_bytes(query.shape[1]),
+        tile_bytes(len(q_pids), query.shape[1]),
         rank,
         world_size,
     )
@@ -301,7 +301,7 @@ def rank_selections(
         def product(
             rows: np.ndarray, query: np.ndarray = query_union, gallery: np.ndarray = gallery_union
         ) -> np.ndarray:
-            return similarities(features, query[rows], features, gallery)
+            return similarities(features, query[rows], features, gallery, num_queries=len(query))
 
         parts = _rank_jobs(
             product,
@@ -310,7 +310,7 @@ def rank_selections(
             _product_bytes(features.shape[1], len(gallery_union)),
             4,
             memory_bytes,
-            tile_bytes(features.shape[1]),
+            tile_bytes(len(query_union), features.shape[1]),
             rank,
             world_size,
         )

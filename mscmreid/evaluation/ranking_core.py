@@ -16,6 +16,8 @@ import numpy as np
 from .rules import ExclusionRule
 
 WORK_BYTES = 1 << 19  # comparison masks of this size stay in a core's cache
+FEW_ROWS = 8  # up to so many gallery rows of an id, see _best_of_ids
+TURNED_ROWS = 128
 SORT_FROM = 256  # with more matches than this, one stable sort of the row is cheaper than counting for each match
 
 
@@ -67,6 +69,9 @@ class GalleryIndex:
         copies = 1 if self.is_grouped else 2
         per_id = len(self.starts) * (2 * itemsize + 8)
         sorting = len(self.pids) * 32 if self.max_matches() > SORT_FROM else 0
+        if self.max_matches() <= FEW_ROWS:
+            copies += 1
+            per_id += len(self.starts) * 3 * itemsize
         return len(self.pids) * itemsize * copies + per_id + self.max_matches() * 40 + sorting
 
 
@@ -190,7 +195,7 @@ def _identity_ranks(
     that match, which is neither greater than itself nor before itself.
     """
     grouped = scores if gallery.is_grouped else scores[:, gallery.order]
-    best_of_id = np.maximum.reduceat(grouped, gallery.starts, axis=1)  # (n, ids)
+    best_of_id = _best_of_ids(grouped, gallery)
     ranks = 1 + (best_of_id > best_score).sum(axis=1)
     tied = np.flatnonzero((best_of_id == best_score).sum(axis=1) > 1)
     step = max(1, WORK_BYTES // grouped.shape[1])
@@ -199,3 +204,23 @@ def _identity_ranks(
         before_of_id = np.logical_or.reduceat(before, gallery.starts, axis=1)
         ranks[rows] += (before_of_id & (best_of_id[rows] == best_score[rows])).sum(axis=1)
     return ranks
+
+
+def _best_of_ids(grouped: np.ndarray, gallery: GalleryIndex) -> np.ndarray:
+    """(n, ids) best score of every id; ``grouped`` (n, G) has the columns of an id side by side.
+
+    numpy's reduceat takes its time for each id, so where ids have few rows each, all first rows are compared with all
+    second rows, and so on, a few queries at a time with their scores turned so that equal columns lie side by side.
+    """
+    sizes = gallery.stops - gallery.starts
+    if sizes.max() > FEW_ROWS:
+        return np.maximum.reduceat(grouped, gallery.starts, axis=1)
+    rounds = [(np.flatnonzero(sizes > k), gallery.starts[sizes > k] + k) for k in range(1, sizes.max())]
+    best_of_id = np.empty((len(grouped), len(sizes)), dtype=grouped.dtype)
+    for start in range(0, len(grouped), TURNED_ROWS):
+        turned = np.ascontiguousarray(grouped[start : start + TURNED_ROWS].T)  # (G, few)
+        best = turned[gallery.starts]
+        for ids, columns in rounds:
+            best[ids] = np.maximum(best[ids], turned[columns])
+        best_of_id[start : start + TURNED_ROWS] = best.T
+    return best_of_id

@@ -91,9 +91,14 @@ class ReRanking:
 
     def _distance_rows(self, rows: np.ndarray) -> np.ndarray:
         """(n, N) float64 squared Euclidean distances; exactly 0 of a row to itself."""
-        distance = np.maximum(2 - 2 * similarities(self._unit, rows, self._unit).astype(np.float64), 0)
+        distance = self._distances(rows, np.arange(len(self._unit)))
         distance[np.arange(len(rows)), rows] = 0
         return distance
+
+    def _distances(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(n, m) float64 squared Euclidean distances of unit rows."""
+        similarity = similarities(self._unit, rows, self._unit, others, num_queries=len(self._unit))
+        return np.maximum(2 - 2 * similarity.astype(np.float64), 0)
 
     def _weights(self, row: int, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A row of V before its averaging: its columns and their values, which sum to 1."""
@@ -103,7 +108,8 @@ class ReRanking:
 
     def distances(self, queries: np.ndarray) -> np.ndarray:
         """(n, G) float64 re-ranked distances of some queries (positions in the query list) to all gallery rows."""
-        original = self._distance_rows(queries)[:, self._num_queries :] / self._largest[queries, None]
+        gallery = np.arange(self._num_queries, len(self._unit))
+        original = self._distances(queries, gallery) / self._largest[queries, None]
         starts, gallery_rows, gallery_values = self._columns
         num_gallery = original.shape[1]
         for row, query in enumerate(queries):
@@ -148,16 +154,20 @@ def reciprocal_sets(neighbours: np.ndarray, k1: int) -> list[np.ndarray]:
         neighbours: (N, at least k1 + 1 or N) nearest rows of every row, itself included.
         k1: size of the neighbourhood.
     """
-    half = int(np.around(k1 / 2)) + 1
-    wholes, halves = _reciprocal(neighbours[:, : k1 + 1]), _reciprocal(neighbours[:, :half])
+    wholes, halves = _reciprocal(neighbours[:, : k1 + 1]), _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
+    starts = np.r_[0, np.cumsum([len(half) for half in halves])]
+    members_of_halves = np.concatenate(halves)
+    is_member = np.zeros(len(neighbours), dtype=bool)
     sets = []
     for members in wholes:
-        joined = [members]
-        for candidate in members:
-            others = halves[candidate]
-            if np.isin(others, members).sum() > 2 / 3 * len(others):
-                joined.append(others)
-        sets.append(np.unique(np.concatenate(joined)))
+        is_member[members] = True
+        entries, counts = _segments(starts, members)  # the half-size sets of all members, one behind the other
+        others = members_of_halves[entries]
+        owner = np.repeat(np.arange(len(members)), counts)
+        overlap = np.bincount(owner[is_member[others]], minlength=len(members))
+        is_member[members] = False
+        joins = overlap > 2 / 3 * counts
+        sets.append(np.unique(np.concatenate([members, others[joins[owner]]])))
     return sets
 
 

@@ -1,7 +1,8 @@
 """Similarities (inner products) of feature rows, in tiles of one fixed shape.
 
 A fixed tile makes the value of a pair of rows independent of the memory bound, of the chunk, and of its place in the
-gallery: two equal gallery rows tie exactly, wherever they stand.
+gallery: two equal gallery rows tie exactly, wherever they stand. Large tiles also keep the threads of the matrix
+product from waiting for each other often, which costs most where other processes use the cores, too.
 """
 
 from __future__ import annotations
@@ -10,47 +11,49 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-TILE_QUERIES = 256
+TILE_QUERIES = (128, 512, 1024)
 TILE_GALLERY = 512
 
 
-def tile_bytes(dim: int) -> int:
-    """Memory that :func:`similarities` takes beyond its result, for features of ``dim`` columns."""
-    return 4 * (dim * (TILE_QUERIES + TILE_GALLERY) + TILE_QUERIES * TILE_GALLERY)
+def tile_height(num_queries: int) -> int:
+    """Query rows of a tile for a ranking of ``num_queries`` in all: the smallest that holds them, or the largest."""
+    return next((height for height in TILE_QUERIES if height >= num_queries), TILE_QUERIES[-1])
+
+
+def tile_bytes(num_queries: int, dim: int) -> int:
+    """Memory that :func:`similarities` takes beyond its result and the queries' features."""
+    height = tile_height(num_queries)
+    return 4 * (dim * (height + TILE_GALLERY) + height * TILE_GALLERY)
 
 
 def similarities(
-    query: np.ndarray, query_rows: np.ndarray, gallery: np.ndarray, gallery_rows: np.ndarray | None = None
+    query: np.ndarray,
+    query_rows: np.ndarray,
+    gallery: np.ndarray,
+    gallery_rows: np.ndarray | None = None,
+    *,
+    num_queries: int,
 ) -> np.ndarray:
     """(n, m) float32 inner products of ``query[query_rows]`` and ``gallery[gallery_rows]`` (all rows if None).
 
     The arrays (N, D) may be memory-mapped and of any float type; only tiles of them are read at a time.
+    ``num_queries`` is the number of queries of the whole ranking, of which ``query_rows`` are a chunk.
     """
+    height = tile_height(num_queries)
     num_gallery = len(gallery) if gallery_rows is None else len(gallery_rows)
     scores = np.empty((len(query_rows), num_gallery), dtype=np.float32)
-    tiles = [
-        (i, _tile(query, query_rows[i : i + TILE_QUERIES], TILE_QUERIES)) for i in _steps(query_rows, TILE_QUERIES)
-    ]
-    return _fill(scores, tiles, gallery, gallery_rows)
-
-
-def _fill(
-    scores: np.ndarray, tiles: list[tuple[int, np.ndarray]], gallery: np.ndarray, gallery_rows: np.ndarray | None
-) -> np.ndarray:
-    product = np.empty((TILE_QUERIES, TILE_GALLERY), dtype=np.float32)
-    for left in range(0, scores.shape[1], TILE_GALLERY):
-        right = min(left + TILE_GALLERY, scores.shape[1])
+    product = np.empty((height, TILE_GALLERY), dtype=np.float32)
+    tops = range(0, len(query_rows), height)
+    blocks = [_tile(query, query_rows[top : top + height], height) for top in tops]
+    for left in range(0, num_gallery, TILE_GALLERY):
+        right = min(left + TILE_GALLERY, num_gallery)
         rows = slice(left, right) if gallery_rows is None else gallery_rows[left:right]
         columns = _tile(gallery, rows, TILE_GALLERY).T
-        for top, block in tiles:
+        for top, block in zip(tops, blocks, strict=True):
             np.matmul(block, columns, out=product)
-            bottom = min(top + TILE_QUERIES, len(scores))
+            bottom = min(top + height, len(scores))
             scores[top:bottom, left:right] = product[: bottom - top, : right - left]
     return scores
-
-
-def _steps(rows: np.ndarray, step: int) -> range:
-    return range(0, len(rows), step)
 
 
 def _tile(features: np.ndarray, rows: np.ndarray | slice, height: int) -> np.ndarray:

@@ -42,14 +42,16 @@ def ranking_problems(draw):
     return distance, rs.randint(0, num_ids, num_queries), gallery_pids, *cams
 
 
-@pytest.mark.parametrize("sort_from", [0, 256])
+@pytest.mark.parametrize(("sort_from", "few_rows"), [(0, 0), (256, 8)])
 @settings(max_examples=300, deadline=None)
 @given(problem=ranking_problems(), rule=st.sampled_from(RULES), identity=st.booleans(), chunk=st.integers(1, 9))
-def test_equals_the_slow_twin(sort_from, problem, rule, identity, chunk):
+def test_equals_the_slow_twin(sort_from, few_rows, problem, rule, identity, chunk):
     distance, q_pids, g_pids, q_cams, g_cams = problem
     expected = rank_slowly(distance, q_pids, g_pids, q_cams, g_cams, rule, identity)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking_core, "SORT_FROM", sort_from)
+        patch.setattr(ranking_core, "FEW_ROWS", few_rows)
+        patch.setattr(ranking_core, "TURNED_ROWS", 4)
         patch.setattr(ranking, "WORK_BYTES", 0)
         arguments = dict(rule=rule, identity_cmc=identity, memory_bytes=chunk * 2000)  # one to all queries at a time
         if not any(expected):
@@ -152,7 +154,8 @@ def test_memory_bound_changes_nothing(dtype, tmp_path):
 
 @pytest.mark.parametrize("grouped", [True, False])
 def test_memory_stays_under_the_bound(grouped):
-    query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(6, 500, 20_000, num_ids=2_000, dim=16)
+    num_ids = 2_000 if grouped else 10_000  # ids of many and of few gallery rows take different ways
+    query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(6, 500, 20_000, num_ids, dim=16)
     if grouped:
         g_pids = np.sort(g_pids)
     bound = 20 << 20
