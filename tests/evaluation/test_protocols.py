@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,6 @@ from mscmreid.evaluation.protocols import sysu
 DATA = Path(__file__).parents[1] / "data"
 
 
-def splits() -> Path:
-    if not os.environ.get("MSCMREID_SPLITS"):
-        pytest.skip("needs the true split lists: set MSCMREID_SPLITS to their folder")
-    return Path(os.environ["MSCMREID_SPLITS"])
-
-
 def make_columns(rows):
     """Columns of (path, pid, cam_id, modality) rows, in an order that is nobody's."""
     rows = [rows[i] for i in np.random.RandomState(0).permutation(len(rows))]
@@ -27,8 +20,8 @@ def make_columns(rows):
     return dict(path=list(path), pid=np.array(pid), cam_id=np.array(cam), modality=np.array(modality))
 
 
-def sysu_columns(split="test"):
-    root = splits() / "SYSU-MM01"
+def sysu_columns(splits, split="test"):
+    root = splits / "SYSU-MM01"
     counts = json.loads((root / "image_counts.json").read_text())
     ids = [int(i) for i in (root / "exp" / f"{split}_id.txt").read_text().strip().rstrip(",").split(",")]
     return make_columns(
@@ -41,10 +34,10 @@ def sysu_columns(split="test"):
     )
 
 
-def llcm_columns():
+def llcm_columns(splits):
     rows = []
     for short, modality in (("vis", "visible"), ("nir", "infrared")):
-        for line in (splits() / "LLCM" / "idx" / f"test_{short}.txt").read_text().split("\n"):
+        for line in (splits / "LLCM" / "idx" / f"test_{short}.txt").read_text().split("\n"):
             if line:
                 pid, name = line.split()[0].split("/")[1:]
                 cam = int(name.split("_")[1][1:])
@@ -57,8 +50,8 @@ def digest(columns, rows):
 
 
 class TestTrueLists:
-    def test_sysu_agw_draws(self):
-        columns = sysu_columns()
+    def test_sysu_agw_draws(self, splits):
+        columns = sysu_columns(splits)
         golden = json.loads((DATA / "sysu_protocol.json").read_text())
         for mode in ("all", "indoor"):
             selections = SYSUProtocol(mode=mode).selections(columns)
@@ -70,19 +63,19 @@ class TestTrueLists:
                 assert len(chosen.gallery) == expected["n"] == (301 if mode == "all" else 112)
                 assert digest(columns, chosen.gallery) == expected["sha256_of_joined_relpaths"]
 
-    def test_sysu_sizes(self):
-        columns = sysu_columns()
+    def test_sysu_sizes(self, splits):
+        columns = sysu_columns(splits)
         for mode, sizes in (("all", (301, 3010)), ("indoor", (112, 1120))):
             for shots, size in zip((1, 10), sizes, strict=True):
                 for lineage in ("agw", "official"):
                     protocol = SYSUProtocol(mode, shots, lineage, trials=2)
-                    first, second = protocol.selections(columns, splits() / "SYSU-MM01")
+                    first, second = protocol.selections(columns, splits / "SYSU-MM01")
                     assert len(first.gallery) == len(second.gallery) == size
                     assert len(np.unique(first.gallery)) == size
                     assert not np.array_equal(first.gallery, second.gallery)
 
-    def test_indoor_search_leaves_queries_out(self):
-        columns = sysu_columns()
+    def test_indoor_search_leaves_queries_out(self, splits):
+        columns = sysu_columns(splits)
         chosen = SYSUProtocol("indoor").selections(columns)[0]
         pid, cam = columns["pid"], columns["cam_id"]
         distance = np.random.RandomState(0).rand(len(chosen.query), len(chosen.gallery))
@@ -90,11 +83,11 @@ class TestTrueLists:
         result = rank_distances(distance, *sides, rule=chosen.rule, identity_cmc=True)
         assert (result.num_queries, result.num_left_out) == (2208, 1595)
 
-    def test_sysu_official_evaluation(self):
+    def test_sysu_official_evaluation(self, splits):
         from recipes import official_features
 
         golden = json.loads((DATA / "sysu_official.json").read_text())["all_search_1_shot"]
-        columns = sysu_columns()
+        columns = sysu_columns(splits)
         pid, cam = columns["pid"], columns["cam_id"]
         frames = np.array([int(path[-8:-4]) for path in columns["path"]])
         features = np.zeros((len(pid), 64))
@@ -102,7 +95,7 @@ class TestTrueLists:
             rows = np.flatnonzero((pid == p) & (cam == c))
             features[rows] = official_features(p, c, len(rows))[frames[rows] - 1]
         results = []
-        for chosen in SYSUProtocol("all", lineage="official").selections(columns, splits() / "SYSU-MM01"):
+        for chosen in SYSUProtocol("all", lineage="official").selections(columns, splits / "SYSU-MM01"):
             query, gallery = features[chosen.query], features[chosen.gallery]
             distance = (query**2).sum(1)[:, None] + (gallery**2).sum(1) - 2 * query @ gallery.T
             sides = pid[chosen.query], pid[chosen.gallery], cam[chosen.query], cam[chosen.gallery]
@@ -113,13 +106,13 @@ class TestTrueLists:
         assert results[0].rank(1) == pytest.approx(100 * golden["trial_1"]["rank1"], abs=1e-4)
         assert results[0].mAP == pytest.approx(100 * golden["trial_1"]["mAP"], abs=1e-4)
 
-    def test_sysu_works_on_the_validation_ids(self):
-        columns = sysu_columns("val")
+    def test_sysu_works_on_the_validation_ids(self, splits):
+        columns = sysu_columns(splits, "val")
         chosen = SYSUProtocol("all", trials=1).selections(columns)[0]
         assert len(np.unique(columns["pid"][chosen.query])) == 99
 
-    def test_llcm_draws(self):
-        columns = llcm_columns()
+    def test_llcm_draws(self, splits):
+        columns = llcm_columns(splits)
         golden = json.loads((DATA / "llcm_protocol.json").read_text())["ir_to_vis"]
         for chosen in LLCMProtocol("infrared-to-visible").selections(columns):
             expected = golden["gallery"][str(chosen.trial)]
@@ -129,18 +122,18 @@ class TestTrueLists:
             assert len(chosen.gallery) == expected["n"] == 484
             assert digest(columns, chosen.gallery) == expected["sha256_of_joined_relpaths"]
 
-    def test_llcm_conventions(self):
-        columns = llcm_columns()
+    def test_llcm_conventions(self, splits):
+        columns = llcm_columns(splits)
         paper = LLCMProtocol("visible-to-infrared", trials=1).selections(columns)[0]
         other = LLCMProtocol("visible-to-infrared", "deen-repo", trials=1).selections(columns)[0]
         assert (len(paper.query), len(paper.gallery)) == (8680, 619)
         assert (len(other.query), len(other.gallery)) == (619, 8680)
         assert np.array_equal(paper.gallery, other.query) and np.array_equal(paper.query, other.gallery)
 
-    def test_regdb_sizes(self):
+    def test_regdb_sizes(self, splits):
         rows = []
         for name, modality in (("visible", "visible"), ("thermal", "infrared")):
-            lines = (splits() / "RegDB" / "idx" / f"test_{name}_3.txt").read_text().strip().split("\n")
+            lines = (splits / "RegDB" / "idx" / f"test_{name}_3.txt").read_text().strip().split("\n")
             rows += [(line.split()[0], int(line.split()[0].split("/")[1]), 1, modality) for line in lines]
         columns = make_columns(rows)
         for direction in ("visible-to-infrared", "infrared-to-visible"):
