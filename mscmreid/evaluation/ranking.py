@@ -342,7 +342,7 @@ class _Job:
     """A ranking as positions in a shared product: rows and columns of it, and what stands there."""
 
     rows: np.ndarray  # (Q,) positions among the product's queries
-    columns: np.ndarray | None  # (G,) positions among the product's gallery rows; None for all in their order
+    columns: np.ndarray | None  # (G,) positions among the product's gallery rows; None: the product is this job's alone
     query_pids: np.ndarray
     query_cams: np.ndarray | None
     gallery: GalleryIndex
@@ -391,9 +391,12 @@ def _rank_jobs(
             if not len(inside):
                 continue
             positions = positions[inside]
-            block = product if len(inside) == len(rows) else product[inside]
-            if job.columns is not None:
-                block = np.take(block, job.columns, axis=1)
+            if job.columns is None:
+                block = product
+            elif len(inside) == len(rows):
+                block = np.take(product, job.columns, axis=1)
+            else:
+                block = product[np.ix_(inside, job.columns)]
             cams = None if job.query_cams is None else job.query_cams[positions]
             ranks = rank_block(block, job.query_pids[positions], cams, job.gallery, job.rule, job.identity_cmc)
             blocks.append((positions, ranks))
