@@ -58,14 +58,9 @@ def test(
     cfg.launcher = launcher
     cfg.resume, cfg.load_from, cfg.load_strict = False, None if untrained else str(checkpoint), True
     drop_missing_backends(cfg)
-    if flip:
-        cfg.model.flip_test = True
-    if precision is not None:
-        cfg.test_cfg.precision = precision
-    metric = _ranking_metric(cfg)
+    metric = set_test_options(cfg, rerank, flip, precision)
     metric.out_features = out_features
     metric.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
-    metric.rerank = rerank or metric.get("rerank", False)
     meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
 
     runner = RUNNERS.build(cfg)
@@ -78,6 +73,21 @@ def test(
     runner.test()
     print_log(f"results: {metric.out_json}", "current")
     return [r for m in runner.test_loop.evaluator.metrics for r in getattr(m, "last_results", [])]
+
+
+def set_test_options(cfg: Config, rerank: bool = False, flip: bool = False, precision: str | None = None) -> ConfigDict:
+    """Write the options of a test that change its numbers into the config (arguments as in :func:`test`).
+
+    Returns:
+        The config of the metric.
+    """
+    if flip:
+        cfg.model.flip_test = True
+    if precision is not None:
+        cfg.test_cfg.precision = precision
+    metric = _ranking_metric(cfg)
+    metric.rerank = rerank or metric.get("rerank", False)
+    return metric
 
 
 def _ranking_metric(cfg: Config) -> ConfigDict:

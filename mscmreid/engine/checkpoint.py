@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
@@ -273,7 +274,8 @@ def plain_hub(state: Mapping[str, Any]) -> dict[str, Any]:
         )
         for name, buffer in state["log_scalars"].items()
     }
-    return dict(log_scalars=scalars, runtime_info=dict(state["runtime_info"]), resumed_keys=dict(state["resumed_keys"]))
+    info = {k: v.item() if isinstance(v, np.generic) else v for k, v in state["runtime_info"].items()}
+    return dict(log_scalars=scalars, runtime_info=info, resumed_keys=dict(state["resumed_keys"]))
 
 
 def restored_hub(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def check_num_classes(model: nn.Module, dataset: Any) -> None:
 
 
 def check_split(trained_on: Mapping[str, Any] | None, tested_on: Mapping[str, Any] | None, source: str | Path) -> None:
-    """A data set with numbered splits (RegDB) must be tested on the split that the checkpoint was trained on.
+    """A data set with numbered splits (RegDB) must be tested, and training go on, on the split that was trained on.
 
     Args:
         trained_on, tested_on: ``metainfo`` of the two data sets, as far as known.
@@ -80,6 +80,6 @@ def check_split(trained_on: Mapping[str, Any] | None, tested_on: Mapping[str, An
     trained, tested = str(trained_on.get("split")), str(tested_on.get("split"))
     if trained.isdigit() and tested.isdigit() and trained != tested:
         raise ValueError(
-            f"{source} was trained on split {trained} of {trained_on['dataset_name']}, the config tests on split "
-            f"{tested}: people would be in both. Test with --cfg-options split_id={trained}"
+            f"{source} was trained on split {trained} of {trained_on['dataset_name']}, the config says split "
+            f"{tested}: people would be in training and in test. Go on with --cfg-options split_id={trained}"
         )

@@ -31,7 +31,7 @@ from .checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from .checks import check_num_classes, local_dataloader
+from .checks import check_num_classes, check_split, local_dataloader
 from .platform import init_cpu_group, limit_threads, preload_workers, start_method
 from .sync_batch_norm import convert_sync_batch_norm
 
@@ -90,6 +90,15 @@ class ReIDRunner(Runner):
             self._train_dataloader = local_dataloader(self._train_dataloader, self.world_size)
         built = super().build_train_loop(loop)
         check_num_classes(self._bare_model, built.dataloader.dataset)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """MMEngine's; what is validated on must be of the split that is trained on (RegDB)."""
+        built = super().build_val_loop(loop)
+        if isinstance(self._train_loop, BaseLoop):
+            trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
+            validated_on = getattr(built.dataloader.dataset, "metainfo", None)
+            check_split(trained_on, validated_on, "the model of this config")
         return built
 
     @staticmethod
@@ -153,6 +162,8 @@ class ReIDRunner(Runner):
         checkpoint = read_checkpoint(filename)
         if self._resume:
             check_resumable(checkpoint, filename, self.seed)
+            going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
+            check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
         if "message_hub" in checkpoint:
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)

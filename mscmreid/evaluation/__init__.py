@@ -8,6 +8,7 @@ from .ranking import RankingResult, Selection, merge_rankings, rank_distances, r
 from .rerank import ReRanking, rerank_selection
 from .results import Result, load_results, save_results
 from .rules import NOTHING_IGNORED, ExclusionRule
+from .splits import over_splits, split_table
 from .table import latex_rows, markdown_table, side_by_side, terminal_table
 
 __all__ = [
@@ -32,11 +33,13 @@ __all__ = [
     "load_results",
     "markdown_table",
     "merge_rankings",
+    "over_splits",
     "rank_distances",
     "rank_features",
     "rank_selections",
     "rerank_selection",
     "save_results",
     "side_by_side",
+    "split_table",
     "terminal_table",
 ]

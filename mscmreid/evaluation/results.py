@@ -29,6 +29,7 @@ PROTOCOL_FIELDS = (
     "exclusion",
     "cmc_kind",
     "trials",
+    "splits",
 )
 """What two results must share before their numbers may be compared."""
 
@@ -39,6 +40,8 @@ class Result:
 
     Attributes:
         dataset, split: data set and its part ('test', or the number of RegDB's split).
+        splits: numbers of the splits, in a result over splits: ``values``, ``cmc`` and the counts then have one entry a
+            split, not one a trial (see :func:`mscmreid.evaluation.over_splits`); None in all others.
         protocol: name of the protocol; ``mode``, ``shots``, ``lineage``, ``direction``, ``convention``: its variant.
         exclusion: which gallery rows a query ignores, in words.
         cmc_kind: 'identity' or 'plain'.
@@ -69,6 +72,7 @@ class Result:
     lineage: str | None = None
     direction: str | None = None
     convention: str | None = None
+    splits: list[int] | None = None
     flip: bool = False
     rerank: bool = False
     checkpoint: str | None = None
@@ -84,13 +88,13 @@ class Result:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Measure -> mean over the trials."""
+        """Measure -> mean over the trials (or splits)."""
         return {name: float(np.mean(values)) for name, values in self.values.items()}
 
     @property
     def std(self) -> dict[str, float] | None:
-        """Measure -> standard deviation over the trials (divisor n - 1); None for one trial."""
-        if self.num_trials < 2:
+        """Measure -> standard deviation over the trials or splits (divisor n - 1); None for one of them."""
+        if len(self.splits or self.trials) < 2:
             return None
         return {name: float(np.std(values, ddof=1)) for name, values in self.values.items()}
 

@@ -37,9 +37,8 @@ def latex_rows(results: Sequence[Result]) -> str:
     for result in results:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
         text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
-        lines.append(
-            f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {_trials(result)} trial(s)"
-        )
+        over = _trials(result) + ("" if result.splits else " trial(s)")
+        lines.append(f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}")
     return "\n".join(lines)
 
 
@@ -49,7 +48,7 @@ def _title(result: Result) -> str:
 
 
 def _dataset(result: Result) -> str:
-    return f"{result.dataset} {result.split}"
+    return f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
 
 
 def _hash(result: Result) -> str:
@@ -57,6 +56,8 @@ def _hash(result: Result) -> str:
 
 
 def _trials(result: Result) -> str:
+    if result.splits:
+        return f"{len(result.splits)} splits" if len(result.splits) > 1 else "1 split"
     numbers = result.trials
     if len(numbers) == 1:
         return f"1 (no. {numbers[0]})" if numbers[0] else "1"
