@@ -12,6 +12,7 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.dist import is_distributed, master_only
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -32,7 +33,7 @@ from .checkpoint import (
     write_checkpoint,
 )
 from .checks import check_num_classes, check_split, local_dataloader
-from .platform import init_cpu_group, limit_threads, preload_workers, start_method
+from .platform import available_cores, init_cpu_group, limit_threads, preload_workers, start_method
 from .sync_batch_norm import convert_sync_batch_norm
 
 
@@ -105,12 +106,18 @@ class ReIDRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """MMEngine's, without what torch warns about or refuses: pinned memory without a GPU, options of workers
-        where there are none."""
+        """MMEngine's, without what torch warns about or refuses: pinned memory without a GPU, more workers than this
+        process may use cores, options of workers where there are none."""
         if isinstance(dataloader, dict):
             dataloader = dict(dataloader)
             if not torch.cuda.is_available():
                 dataloader.pop("pin_memory", None)
+            cores = available_cores()
+            if dataloader.get("num_workers", 0) > cores:
+                print_log(
+                    f"num_workers: {cores} instead of {dataloader['num_workers']}, the cores there are", "current"
+                )
+                dataloader["num_workers"] = cores
             if not dataloader.get("num_workers"):
                 for option in ("persistent_workers", "prefetch_factor"):
                     dataloader.pop(option, None)

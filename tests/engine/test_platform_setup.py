@@ -66,3 +66,16 @@ def test_threads_are_shared_unless_the_user_said_how(monkeypatch):
 
 def test_memory_is_measured():
     assert platform.peak_memory_mib() > 50
+
+
+def test_no_more_workers_are_started_than_there_are_cores(monkeypatch):
+    from mmengine.runner import Runner
+
+    from mscmreid.engine import runner
+
+    built = []
+    monkeypatch.setattr(runner, "available_cores", lambda: 2)
+    monkeypatch.setattr(Runner, "build_dataloader", staticmethod(lambda cfg, *rest: built.append(cfg["num_workers"])))
+    for num_workers in (0, 1, 8):
+        runner.ReIDRunner.build_dataloader(dict(num_workers=num_workers))
+    assert built == [0, 1, 2]
