@@ -146,7 +146,7 @@ def markdown(rows: Sequence[TableRow], notes: Sequence[str], baseline: str | Non
             other = base.values(setting, measure) if base and base is not row else []
             cells.append(_cell(row.values(setting, measure), other))
         cells += [f"{row.info.num_parameters / 1e6:.2f} M"]
-        cells += [f"{flops / 1e9:.2f}" for flops in (row.info.training_flops, row.info.inference_flops)]
+        cells += [f"{flops / 1e9:.3g}" for flops in (row.info.training_flops, row.info.inference_flops)]
         lines.append("| " + " | ".join([*cells, _time(row.seconds)]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -211,7 +211,7 @@ def plot(rows: Sequence[TableRow], path: str | Path) -> None:
     panels[0].set_yticks(places, [row.name for row in rows])
     panels[0].invert_yaxis()
     if settings:
-        panels[-1].legend(loc="lower right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     with written_atomically(path) as temporary:
         figure.savefig(temporary, format=Path(path).suffix.removeprefix(".") or "png", dpi=120)
 

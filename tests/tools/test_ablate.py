@@ -201,7 +201,7 @@ def test_the_table_has_mean_and_deviation_over_the_seeds(configs, tools, tmp_pat
     assert lines[0] == "Made today." and lines[2].count("|") == lines[4].count("|") == lines[5].count("|")
     assert lines[4].startswith("| first | 3 | feat_bn | 56.00 ± 1.00 (+0.50) | 42.00 ± 0.00 (+0.00) |")
     assert lines[5].startswith("| second | 2 of 3 | feat_bn | 55.50 ± 0.71 | 42.00 ± 0.00 |")
-    assert re.search(r"\| 1\.50 M \| 3\.00 \| 1\.00 \| 0\.\d min \|$", lines[4])
+    assert re.search(r"\| 1\.50 M \| 3 \| 1 \| 0\.\d min \|$", lines[4])
     found = list(csv.DictReader(csv_text(rows).splitlines()))
     assert len(found) == 6
     assert found[0]["values"] == "55.0000 56.0000 57.0000" and float(found[0]["std"]) == 1
