@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.engine.checkpoint import find_checkpoints, write_text
+from mscmreid.engine.checkpoint import trained_checkpoint, write_text
 from mscmreid.evaluation import load_results
 
 from .config import config_hash, load_config
@@ -239,21 +238,6 @@ def do_run(run: AblationRun, tools: Path, call: Call) -> str | None:
 def _failure(run: AblationRun, part: str, status: int, log: Path) -> str:
     tail = "\n    ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
     return f"{run.title}: the {part} ended with status {status}; the end of {log}:\n    {tail}"
-
-
-def trained_checkpoint(folder: Path, which: str) -> Path:
-    """The checkpoint of the 'best' or 'last' epoch in the work folder of a finished training.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    found = sorted(folder.glob("best_*.pth"), key=os.path.getmtime) if which == "best" else find_checkpoints(folder)[:1]
-    if not found:
-        raise FileNotFoundError(
-            f"expected a checkpoint of the {which} epoch in {folder.absolute()}, found none; "
-            "default_hooks.checkpoint.save_best of the config says whether a best one is kept"
-        )
-    return found[-1]
 
 
 def run_all(runs: Sequence[AblationRun], tools: Path, jobs: int = 1, say: Callable[[str], None] = print) -> list[str]:

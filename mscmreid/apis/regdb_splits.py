@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from mscmreid.engine.checkpoint import find_checkpoints, read_checkpoint
+from mscmreid.engine.checkpoint import read_checkpoint, trained_checkpoint
 from mscmreid.evaluation import Result, load_results, over_splits, save_results, split_table, terminal_table
 from mscmreid.evaluation.files import written_atomically
 from mscmreid.files import sha256_of
@@ -80,7 +79,7 @@ def regdb_splits(
             gc.collect()  # a runner is full of circles, and its data workers live as long as it does
         test(
             _named(_config_of(cfg, split), f"test_{split}"),
-            given.get(split) or _trained(folders[split], which),
+            given.get(split) or trained_checkpoint(folders[split], which),
             work_dir=str(folders[split]),
             out_json=str(folders[split] / RESULTS),
             rerank=rerank,
@@ -146,17 +145,6 @@ def _is_finished(path: Path, cfg: Config, checkpoint: Path | None, rerank: bool,
             f"{path} was made with another checkpoint than {checkpoint}: delete it to test the split again"
         )
     return True
-
-
-def _trained(folder: Path, which: str) -> Path:
-    """The checkpoint of a finished training."""
-    found = sorted(folder.glob("best_*.pth"), key=os.path.getmtime) if which == "best" else find_checkpoints(folder)[:1]
-    if not found:
-        raise FileNotFoundError(
-            f"expected a checkpoint of the {which} epoch in {folder.absolute()}, found none; "
-            "default_hooks.checkpoint.save_best of the config says whether a best one is kept (--which last)"
-        )
-    return found[-1]
 
 
 def _without_split(folders: dict[int, Path]) -> list[int]:

@@ -115,6 +115,22 @@ def find_checkpoints(work_dir: str | Path) -> list[Path]:
     return sorted((path for path, epoch in epochs.items() if epoch <= newest), key=lambda p: -epochs[p])
 
 
+def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
+    """The checkpoint of the 'best' or 'last' epoch in the work folder of a finished training.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    folder = Path(work_dir)
+    found = sorted(folder.glob("best_*.pth"), key=os.path.getmtime) if which == "best" else find_checkpoints(folder)[:1]
+    if not found:
+        raise FileNotFoundError(
+            f"expected a checkpoint of the {which} epoch in {folder.absolute()}, found none; "
+            "default_hooks.checkpoint.save_best of the config says whether a best one is kept (--which last)"
+        )
+    return found[-1]
+
+
 def find_intact_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     """The checkpoint ``--resume`` goes on from, and what was wrong with those it passed over.
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from mscmreid.apis import ablation_table
-from mscmreid.apis.ablate import Record, is_finished, job_command, plan_runs, run_all, trained_checkpoint
+from mscmreid.apis.ablate import Record, is_finished, job_command, plan_runs, run_all
 from mscmreid.apis.ablation_table import collect_rows, csv_text, markdown, mean_and_std, write_table
 from mscmreid.apis.model_info import ModelInfo
+from mscmreid.engine.checkpoint import trained_checkpoint
 from mscmreid.evaluation import Result, save_results
 
 ROOT = Path(__file__).resolve().parents[2]
