@@ -134,7 +134,7 @@ def draw_pages(
             Ranking(
                 RankedImage(Path(query.folder, query.paths[row]), query.paths[row]),
                 [
-                    RankedImage(Path(gallery.folder, name := gallery.paths[position]), f"{score:.2f}  {name}")
+                    RankedImage(Path(gallery.folder, name := gallery.paths[position]), f"{score:.3f}\n{name}")
                     for position, score in zip(lists.gallery[row], lists.similarity[row], strict=True)
                 ],
             )

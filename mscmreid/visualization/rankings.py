@@ -13,13 +13,21 @@ from mscmreid.evaluation.files import written_atomically
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
 
+LINE = 14  # pixels from one line of a caption to the next
+
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
 """Suffix -> Pillow's name of the format."""
 
 
 @dataclass(frozen=True)
 class RankedImage:
-    """One picture in a row: its file, the caption under it, and whether it shows the query's person (None: unknown)."""
+    """One picture in a row.
+
+    Attributes:
+        path: its file.
+        caption: under it; may have several lines.
+        is_match: whether it shows the query's person; None: unknown.
+    """
 
     path: Path
     caption: str = ""
@@ -69,7 +77,9 @@ def draw_rankings(
     if not rankings:
         raise ValueError("a picture of rankings needs at least one query, found none")
     width, height = tile
-    gap, frame, caption_height, label_width = 10, 4, 20, 26
+    gap, frame, label_width = 10, 4, 26
+    captions = (image.caption for ranking in rankings for image in (ranking.query, *ranking.gallery))
+    caption_height = 6 + LINE * max(caption.count("\n") + 1 for caption in captions)
     cell = (width + 2 * frame + gap, height + 2 * frame + caption_height + gap)
     longest = max(len(r.gallery) for r in rankings)
     head = 24 + (26 if title else 0) + (20 if subtitle else 0) + 18
@@ -132,8 +142,9 @@ def _tile(
     if image.is_match is not None:
         _mark(draw, (left + tile[0] + 2 * frame - 18, top), image.is_match, color)
     font = ImageFont.load_default(11)
-    caption = elide(image.caption, lambda text: font.getlength(text) <= tile[0] + 2 * frame)
-    draw.text((left + frame, top + tile[1] + 2 * frame + 3), caption, fill=INK, font=font)
+    for line, text in enumerate(image.caption.split("\n")):
+        shown = elide(text, lambda part: font.getlength(part) <= tile[0] + 2 * frame)
+        draw.text((left + frame, top + tile[1] + 2 * frame + 3 + LINE * line), shown, fill=INK, font=font)
 
 
 def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], is_match: bool, color: str) -> None:

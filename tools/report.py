@@ -1,0 +1,56 @@
+"""A report to look at, as one HTML file: python tools/report.py F.npz OUT.html --data-root data/SYSU-MM01
+
+From a feature file (--out-features of a test run): the table, CMC curves, distances, pairs of cameras, hardest queries,
+best and worst rankings as pictures; --no-images puts ids in the place of images, which gated data sets ask for where a
+report is passed on. From a results file (RESULT.json): the table, the facts and the CMC curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mscmreid.evaluation import evaluate, load_results
+from mscmreid.evaluation.feature_options import add_feature_options, read_features
+from mscmreid.evaluation.files import written_atomically
+from mscmreid.visualization.report import evaluation_report, results_report
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", metavar="input", help="features (.npz, or .csv with --npy) or results (.json)")
+    parser.add_argument("out", type=Path, help="HTML file to write")
+    parser.add_argument("--data-root", help="folder of the data set (default: as the feature file says)")
+    parser.add_argument("--no-images", action="store_true", help="ids in the place of images")
+    add_feature_options(parser)
+    parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, ... (default: feat_bn, else the first)")
+    parser.add_argument("--rerank", action="store_true", help="add k-reciprocal re-ranked results")
+    parser.add_argument("--queries", type=int, default=5, help="best and worst rankings each (default: 5)")
+    parser.add_argument("--hardest", type=int, default=8, help="hardest queries (default: 8)")
+    parser.add_argument("--top", type=int, default=10, help="gallery images of each query (default: 10)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    if Path(args.features).suffix == ".json":
+        html = results_report(load_results(args.features))
+    else:
+        table, protocols = read_features(args)
+        data_root = None if args.no_images else table.meta.get("data_root")
+        if data_root is None and not args.no_images:
+            raise ValueError("the file does not say where its images are: give --data-root, or --no-images")
+        default = "feat_bn" if "feat_bn" in table.features else next(iter(table.features))
+        evaluations = evaluate(table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank)
+        html = evaluation_report(evaluations, table, data_root, args.queries, args.hardest, args.top)
+    with written_atomically(args.out) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, needs no other file")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        sys.exit(f"error: {error}")
