@@ -1,6 +1,6 @@
-# The synthetic set's training, for every system: AdamW with one learning rate, ten epochs from scratch.
+# The synthetic set's training, for every system: AdamW with one learning rate, six epochs from scratch.
 _base_ = './mscm.py'
-train_cfg = dict(max_epochs=10, val_begin=2, val_interval=2)
+train_cfg = dict(max_epochs=6, val_begin=2, val_interval=2)
 optim_wrapper = dict(
     dtype='float32',
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=1e-2, foreach=True),
@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=100, by_epoch=False),
-    dict(type='CosineAnnealingLR', begin=0, end=10, eta_min=2e-5, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=0, end=6, eta_min=2e-5, by_epoch=True, convert_to_iter_based=True),
 ]
 # Every metric loss starts late: at full weight from random features it pulls them all to one point.
-metric_ramp = dict(start_iter=400, ramp_iters=400)
+metric_ramp = dict(start_iter=100, ramp_iters=200)
