@@ -1,0 +1,93 @@
+"""The example of docs/adding_a_method.md is what the page shows, and it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
+from layouts import make_sysu
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "docs" / "examples" / "my_project"
+CONFIG = PROJECT / "configs" / "my_method_synthetic.py"
+
+
+@pytest.fixture(scope="module")
+def my_method():
+    """The example's package; its classes are registered once."""
+    sys.path.insert(0, str(PROJECT))
+    import my_method
+
+    yield my_method
+    sys.path.remove(str(PROJECT))
+
+
+def test_the_page_shows_the_files_as_they_are():
+    blocks = re.findall(r"```python\n(.*?)\n```", (ROOT / "docs" / "adding_a_method.md").read_text(), flags=re.S)
+    files = [CONFIG, *(PROJECT / "my_method" / f"{name}.py" for name in ("loss", "plugin", "view"))]
+    assert blocks == [path.read_text().rstrip() for path in files]
+
+
+def test_the_loss_equals_a_loop_in_any_order_of_rows(my_method):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(24, 5, dtype=torch.float64, generator=generator)
+    labels = torch.randint(0, 4, (24,), generator=generator)
+    modality = torch.randint(0, 2, (24,), generator=generator)
+    labels[-1] = 9  # a person in one modality only
+    distances = []
+    for i in range(23):
+        own, other = (
+            [features[j] for j in range(24) if labels[j] == labels[i] and (modality[j] == modality[i]) == same]
+            for same in (True, False)
+        )
+        if other:
+            distances.append((sum(own) / len(own) - sum(other) / len(other)).norm())
+    expected = torch.stack(distances).mean()
+    loss = my_method.loss.HeteroCenterLoss()
+    torch.testing.assert_close(loss(features, labels, modality, stream=modality), expected)
+    order = torch.randperm(24, generator=generator)
+    torch.testing.assert_close(loss(features[order], labels[order], modality[order], modality[order]), expected)
+
+
+def test_the_plugin_starts_as_the_identity(my_method):
+    x = torch.randn(2, 32, 4, 3)
+    gate = my_method.plugin.ChannelGate({"x": 32})
+    torch.testing.assert_close(gate(x, {}, None)[0], x)
+
+
+def test_the_view_draws_one_curve_an_image(my_method):
+    view = my_method.view.RandomGamma((0.5, 2.0))
+    x = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(4, 3, 1, 1)
+    draws = view.draw(torch.Generator().manual_seed(0), 4, (16, 16))
+    out = view.apply(x, draws)
+    for image, gamma in zip(out, draws["gamma"], strict=True):
+        assert 0.5 <= gamma <= 2.0
+        expected = [round(255 * (v / 255) ** gamma.item()) for v in range(256)]
+        assert (image[0].flatten().int() - torch.tensor(expected)).abs().max() <= 1
+    assert out.dtype == torch.uint8 and torch.equal(out[..., 0, 0], x[..., 0, 0])
+
+
+def test_the_config_trains_by_the_command_of_the_page(tmp_path):
+    data = make_sysu(tmp_path / "data", train=(1, 2), val=(7, 8))
+    options = [f"data_root={data}", "image_size=(32,16)", "model.backbone.base_channels=4", "model.head.num_classes=4"]
+    options += ["train_dataloader.batch_size=8", "train_dataloader.sampler.num_ids=2", "train_cfg.max_epochs=1"]
+    options += ["train_dataloader.sampler.num_batches=2", "train_cfg.val_begin=1", "default_hooks.logger.interval=1"]
+    command = [sys.executable, "tools/train.py", str(CONFIG.relative_to(ROOT)), "--work-dir", str(tmp_path / "run")]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(PROJECT), str(ROOT)]))
+    done = subprocess.run(
+        [*command, "--cfg-options", *options], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    logged = next((tmp_path / "run").glob("*/vis_data/scalars.json")).read_text().splitlines()
+    steps = [entry for entry in map(json.loads, logged) if "train/loss_hetero_center" in entry]
+    assert len(steps) == 2 and all(entry["train/loss_hetero_center"] > 0 for entry in steps)
+    weights = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=True)["state_dict"]
+    assert any("plugins.stage4.0.squeeze" in name for name in weights)
