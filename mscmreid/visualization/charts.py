@@ -75,7 +75,7 @@ def camera_chart(
         pairs: (query camera, gallery camera) -> measures in percent.
         query_cams, gallery_cams: rows and columns.
     """
-    cell_width, cell_height, left, top = min(110, 440 / len(gallery_cams)), 58, 74, 44
+    cell_width, cell_height, left, top = float(np.clip(880 / len(gallery_cams), 66, 110)), 58, 74, 44
     width = left + cell_width * len(gallery_cams) + 6
     height = top + cell_height * len(query_cams) + 6
     parts = [

@@ -107,11 +107,21 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line);
 @media print {
   :root { --paper: #ffffff; --card: #ffffff; --ink: #111111; --soft: #555555; --line: #cccccc; --faint: #f3f3f3;
     --same: #0a6a9f; --different: #c4561a; --right: #067a5b; --wrong: #b8480b; --heat: #0a5f8f; --on-heat: #ffffff; }
-  html { color-scheme: light; }
-  body { max-width: none; padding: 0; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  html { color-scheme: light; font-size: 10.5px; }
+  body { max-width: none; padding: 0; font-size: 1rem; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   article { break-before: page; margin-top: 0; border-top: none; }
-  .pair { gap: 1.4rem 1.6rem; }
+  article:first-of-type { break-before: auto; margin-top: 1.5rem; }
+  .pair { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1.4rem 1.6rem; margin-top: 1.4rem; }
+  .cards { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 1rem 1.2rem; }
+  .strip { gap: 3px; margin-top: 0.5rem; }
+  .tile .frame { border-width: 2px; }
+  dl { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  .scroll { overflow: visible; }
+  th, td { padding: 0.3rem 0.4rem; }
   nav, summary { display: none; }
+  section { break-inside: auto; margin-top: 1.2rem; }
+  .pair, .pair section, svg.chart, dl { break-inside: avoid; }
+  h3, .note { break-after: avoid; }
 }
 """
 """Style sheet; refers to nothing outside the file."""
