@@ -17,7 +17,10 @@ model = dict(
     backbone=dict(
         image_size=image_size,
         strides=(1, 2, 2),
-        plugins=[dict(type='MFA', after=['stage1', 'stage2']), dict(type='DEE', after='stage2', num_branches=2, dropout=0.01)],
+        plugins=[
+            dict(type='MFA', after=['stage1', 'stage2']),
+            dict(type='DEE', after='stage2', num_branches=2, dropout=0.01),
+        ],
     ),
     head=dict(num_classes=206),
 )
@@ -26,3 +29,4 @@ val_dataloader = dict(dataset=dict(image_size=image_size))
 test_dataloader = val_dataloader
 val_evaluator = dict(features=['sum', 'feat_bn'])
 test_evaluator = dict(features=['sum', 'blend=0.1', 'feat_bn', 'feat_pool'])
+del _views, _view

@@ -15,7 +15,7 @@ model = dict(
     backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
     head=dict(
         num_classes=150,
-        metric_losses={name: _base_.metric_ramp for name in ('triplet', 'cpm', 'orthogonality')},
+        metric_losses=dict.fromkeys(('triplet', 'cpm', 'orthogonality'), _base_.metric_ramp),
     ),
 )
 del _views, _view, _op

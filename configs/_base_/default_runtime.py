@@ -8,7 +8,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # epoch_N.pth of the last two epochs, best_*.pth of the best one: Rank-1 of the validation's first protocol and feature
+    # epoch_N.pth of the last two epochs, best_*.pth of the best one: Rank-1 of the validation's first protocol, feature
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=2, save_best='reid/R1', rule='greater'),
 )
 custom_hooks = [

@@ -24,3 +24,4 @@ model = dict(
         type='ReIDHead', ce_weight=1.0, metric_losses=dict(wrt=dict(type='WeightedRegularizedTriplet', weight=1.0))
     ),
 )
+del _ops

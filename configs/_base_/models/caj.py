@@ -2,9 +2,7 @@
 # enhanced squared difference in the triplet. Tested with the mirrored image added.
 _base_ = './agw.py'
 _crop_flip = [dict(type='PadCrop', padding=10), dict(type='HorizontalFlip', prob=0.5), dict(type='Normalize')]
-_erase = dict(
-    type='RandomErase', prob=0.5, area=(0.02, 0.4), aspect=(0.3, 1 / 0.3), fill=(0.4914, 0.4822, 0.4465)
-)
+_erase = dict(type='RandomErase', prob=0.5, area=(0.02, 0.4), aspect=(0.3, 1 / 0.3), fill=(0.4914, 0.4822, 0.4465))
 model = dict(
     data_preprocessor=dict(
         views=[
@@ -16,3 +14,4 @@ model = dict(
     head=dict(metric_losses=dict(_delete_=True, esd=dict(type='EnhancedSquaredDifference', weight=1.0))),
     flip_test=True,
 )
+del _crop_flip, _erase

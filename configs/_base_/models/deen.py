@@ -41,3 +41,4 @@ model = dict(
     ),
     flip_test=True,
 )
+del _ops
