@@ -31,6 +31,11 @@ def train(
     Returns:
         The runner, after training.
     """
+    if cfg.get("strategy") is not None:
+        raise ValueError(
+            "strategy (FSDP, DeepSpeed, ...) belongs to MMEngine's FlexibleRunner, which these tools do not use: leave "
+            "it out; several processes train data-parallel (docs/distributed.md)"
+        )
     set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
     if amp is not None:

@@ -14,6 +14,8 @@ from layouts import make_sysu
 from parallel_cases import CASES, LOSSES, NUM_IDS, NUM_INSTANCES, SYSTEMS, toy_system
 from processes import run_in_processes
 
+from mscmreid.apis import load_config, train
+
 TOLERANCE = 1e-4  # of gradients and updates; largest seen: 7e-6
 FLOAT32_TOLERANCE = 5e-3  # of MSCMNet's; largest seen: 7e-4, in biases whose gradient is all but 0
 STEPS = [f"{system} {norm}" for system in SYSTEMS for norm in ("frozen", "synced")]
@@ -25,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mscmreid.engine.checkpoint import write_checkpoint
 
     folder = tmp_path_factory.mktemp("parallel")
-    root = make_sysu(folder / "SYSU-MM01", train=(1, 2, 5, 6, 8), val=(), test=(3, 9, 10))
+    root = make_sysu(folder / "SYSU-MM01", train=(1, 2, 5, 6), val=(8,), test=(3, 9, 10))
     (root / "cam1" / "0009" / "0002.jpg").unlink()
     write_checkpoint(dict(state_dict=toy_system("mscm")[1].state_dict()), folder / "toy.pth")
     return folder
@@ -192,3 +194,10 @@ def test_a_whole_test_gives_the_identical_table(one, two, folder):
         assert (single[name] == double[name]).all()
     for name in ("feat_bn", "feat_pool"):
         assert np.abs(single[name] - double[name]).max() < 1e-5  # other images beside them in a batch
+
+
+def test_a_strategy_of_another_runner_is_refused(tmp_path):
+    cfg = load_config(Path(__file__).parents[2] / "configs" / "mscm_synthetic.py")
+    cfg.strategy = dict(type="FSDPStrategy")
+    with pytest.raises(ValueError, match="FlexibleRunner"):
+        train(cfg, work_dir=str(tmp_path))

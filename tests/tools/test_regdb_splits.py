@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +26,7 @@ from mscmreid.evaluation.results import MEASURES
 from mscmreid.synthetic import Options, make_plan, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
+_counter = itertools.count()
 
 
 class Killed(BaseException):
@@ -48,6 +51,7 @@ def options(data: Path, **more) -> dict:
     """Options of a run of seconds; '__' for the dots."""
     return {
         "data_root": str(data),
+        "experiment_name": f"toy{next(_counter)}",  # two runs of one second would share their log otherwise
         "image_size": (32, 16),
         "model.backbone.depth": 18,
         "model.backbone.base_channels": 4,
@@ -301,17 +305,26 @@ def test_a_split_and_a_mean_over_splits_cannot_stand_in_one_column():
 def test_the_command_line_does_all_ten_splits(data, tmp_path):
     config(data, train_cfg__max_epochs=1, train_cfg__val_begin=1).dump(tmp_path / "toy_regdb.py")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": port}
 
-    def call(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "tools" / "regdb_splits.py"), str(tmp_path / "toy_regdb.py")]
-        command += ["--work-dir", str(tmp_path / "run"), *arguments]
+    def call(*arguments: str, folder: str = "run", processes: int = 1) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / "tools" / "regdb_splits.py")]
+        if processes > 1:
+            command = [str(ROOT / "tools" / "dist_launch.sh"), str(processes), "regdb_splits.py"]
+        command += [str(tmp_path / "toy_regdb.py"), "--work-dir", str(tmp_path / folder), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     done = call()
     assert done.returncode == 0, done.stderr
     assert "RegDB splits 1-10" in done.stdout and "10 splits" in done.stdout and "Only" not in done.stdout
     assert [r.splits for r in load_results(tmp_path / "run" / "regdb_splits.json")] == [list(range(1, 11))] * 4
+    shared = call("--splits", "1", "2", folder="shared", processes=2)
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stdout.count("RegDB splits 1,2") == 1  # one of the two processes reports
+    assert load_results(tmp_path / "shared" / "regdb_splits.json")[0].num_queries == [12, 12]
     refused = call("--cfg-options", "split_id=3")
     assert refused.returncode == 2 and "--splits" in refused.stderr
     wrong = call("--splits", "11")
