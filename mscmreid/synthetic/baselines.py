@@ -20,6 +20,8 @@ COMPARISONS = (
 )
 """Ways to compare raw pixels: name, whether in colour, which mean is taken off (see :func:`unit_rows`)."""
 
+FLAT = 1e-2  # length of a row of gray values 0..255 that is flat but for rounding
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -142,7 +144,12 @@ def pixel_rows(root: Path, paths: Sequence[str], size: tuple[int, int], colour: 
 
 
 def unit_rows(pixels: np.ndarray, centre: str) -> np.ndarray:
-    """Rows of unit length, after the mean of each ('image') or the mean row of all ('modality') is taken off."""
+    """Rows of unit length, after the mean of each ('image') or the mean row of all ('modality') is taken off.
+
+    A row that has nothing left, such as a flat image, becomes a constant one.
+    """
     axis = 1 if centre == "image" else 0
     centred = pixels - pixels.mean(axis, keepdims=True)
-    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred[length[:, 0] < FLAT] = 1
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), FLAT)

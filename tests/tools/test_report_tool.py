@@ -1,0 +1,58 @@
+"""The report tool: from features, from results, without images."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from toy_people import toy_table
+
+from mscmreid.evaluation import SYSUProtocol, evaluate, save_results
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("report_tool", ROOT / "tools" / "report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def features(tmp_path):
+    toy_table(tmp_path).save(tmp_path / "F.npz")
+    return str(tmp_path / "F.npz")
+
+
+def test_a_report_of_features_has_pictures(tool, features, tmp_path, capsys):
+    tool.main([features, str(tmp_path / "out" / "R.html"), "--feature", "feat_bn", "feat_pool"])
+    html = (tmp_path / "out" / "R.html").read_text(encoding="utf-8")
+    assert html.count("<article") == 4 and html.count("data:image/jpeg") > 50  # two protocols, two features
+    assert "needs no other file" in capsys.readouterr().out
+
+
+def test_no_images_needs_no_data_root(tool, tmp_path):
+    toy_table().save(tmp_path / "F.npz")
+    with pytest.raises(ValueError, match="--data-root, or --no-images"):
+        tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html")])
+    tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html"), "--no-images", "--protocol", "all"])
+    html = (tmp_path / "R.html").read_text(encoding="utf-8")
+    assert html.count("<article") == 1 and "<img" not in html
+
+
+def test_a_report_of_a_results_file(tool, tmp_path):
+    evaluations = evaluate(toy_table(), [SYSUProtocol(trials=2)], ["feat_bn", "feat_pool"])
+    save_results([evaluation.result for evaluation in evaluations], tmp_path / "R.json")
+    tool.main([str(tmp_path / "R.json"), str(tmp_path / "R.html")])
+    assert (tmp_path / "R.html").read_text(encoding="utf-8").count("<article") == 2
+
+
+def test_a_failed_report_leaves_the_old_one(tool, features, tmp_path):
+    out = tmp_path / "R.html"
+    out.write_text("old")
+    with pytest.raises(FileNotFoundError):
+        tool.main([features, str(out), "--data-root", str(tmp_path / "elsewhere")])
+    assert out.read_text() == "old" and not list(tmp_path.glob(".R.html*"))
