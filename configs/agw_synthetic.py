@@ -6,13 +6,12 @@ _base_ = [
     './_base_/schedules/synthetic.py',
     './_base_/default_runtime.py',
 ]
-_views = _base_.model.data_preprocessor.views
-for _view in _views:
-    for _op in _view.ops:
-        _op.update(_base_.small_ops.get(_op.type, {}))
+_views, _small = _base_.model.data_preprocessor.views, _base_.small_ops
 model = dict(
-    data_preprocessor=dict(views=_views),
-    backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
     head=dict(num_classes=150, metric_losses=dict(wrt=_base_.metric_ramp)),
+    data_preprocessor=dict(
+        views=[dict(view, ops=[dict(op, **_small.get(op.type, {})) for op in view.ops]) for view in _views]
+    ),
+    backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
 )
-del _views, _view, _op
+del _views, _small
