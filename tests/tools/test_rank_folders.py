@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tool_modules import load_tool
 
 from mscmreid.apis import init_model
 from mscmreid.apis import rank as rank_module
@@ -221,10 +221,7 @@ def test_folders_inside_each_other_and_different_models_are_refused():
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("rank_tool", ROOT / "tools" / "rank.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("rank")
 
 
 @pytest.fixture(scope="module")

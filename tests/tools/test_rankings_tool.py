@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tool_modules import load_tool
 from toy_people import toy_table
 
 from mscmreid.apis.baselines import chance_comparison, comparison_table, pixel_comparisons, untrained_comparison
@@ -32,13 +32,6 @@ def table(root):
 def features(table, root):
     table.save(root / "F.npz")
     return str(root / "F.npz")
-
-
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_tool", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("protocol", [SYSUProtocol(trials=3), LLCMProtocol(trials=2)])
