@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop, ValLoop
+from torch import nn
 from torch.utils.data import DataLoader
 
+from mscmreid.models.folding import inference_copy
 from mscmreid.registry import DATASETS, LOOPS
 
 from .optim_wrapper import PRECISIONS, usable_precision
@@ -81,6 +84,10 @@ class _ExtractionLoop:
         self.device_type = next(runner.model.parameters()).device.type
         self.precision = usable_precision(precision, self.device_type)
 
+    def inference_model(self) -> nn.Module:
+        """What extracts the features."""
+        return self.runner.model  # type: ignore[attr-defined]
+
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Features of one batch, handed to the metrics."""
@@ -88,7 +95,7 @@ class _ExtractionLoop:
         runner.call_hook(f"before_{mode}_iter", batch_idx=idx, data_batch=data_batch)
         dtype = PRECISIONS[self.precision]
         with torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32):
-            outputs = getattr(runner.model, f"{mode}_step")(data_batch)
+            outputs = getattr(self.inference_model(), f"{mode}_step")(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)  # type: ignore[attr-defined]
         runner.call_hook(f"after_{mode}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
@@ -107,6 +114,41 @@ class ReIDValLoop(_ExtractionLoop, ValLoop):
 
 @LOOPS.register_module()
 class ReIDTestLoop(_ExtractionLoop, TestLoop):
-    """Test: every protocol and trial of the metric over one extraction. Arguments as in :class:`ReIDValLoop`."""
+    """Test: every protocol and trial of the metric over one extraction.
+
+    Args:
+        runner, dataloader, evaluator, precision: see :class:`ReIDValLoop`.
+        fold_batch_norms: extract with a copy of the model whose batch norms are folded into its convolutions; features
+            differ from the unfolded model's by rounding.
+    """
 
     mode = "test"
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        precision: str = "float32",
+        fold_batch_norms: bool = True,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, precision)
+        self.fold_batch_norms = fold_batch_norms
+        self._copy: nn.Module | None = None
+
+    def run(self) -> dict:
+        """Extract and evaluate; MMEngine's, from the weights as they are now."""
+        self._copy = None
+        metrics = super().run()
+        self._copy = None
+        return metrics
+
+    def inference_model(self) -> nn.Module:
+        """A folded copy, made at the first batch: hooks may change the weights just before."""
+        if not self.fold_batch_norms:
+            return super().inference_model()
+        if self._copy is None:
+            model = self.runner.model
+            bare = model.module if is_model_wrapper(model) else model
+            self._copy = inference_copy(bare)
+        return self._copy

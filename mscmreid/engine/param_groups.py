@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,8 @@ from mscmreid.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
 _OPTIONS = {"custom_keys", "norm_decay_mult", "bias_decay_mult"}
 _KEY_OPTIONS = {"lr_mult", "decay_mult"}
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+"""Optimizers with one kernel for the whole update, on a CPU too (torch 2.4 and later)."""
 
 
 def parameter_groups(
@@ -80,8 +81,8 @@ class ReIDOptimWrapperConstructor:
     """Builds optimizer and wrapper from ``optim_wrapper``.
 
     MMEngine's own makes one group a parameter as soon as ``paramwise_cfg`` is given, so that an update launches one
-    kernel for each; here parameters with the same options share a group. On CUDA the fused update is used where the
-    optimizer has one and the config does not say otherwise (``fused`` or ``foreach``).
+    kernel for each; here parameters with the same options share a group. SGD, Adam and AdamW use torch's fused update,
+    on CUDA and on a CPU, unless the config says otherwise (``fused`` or ``foreach``).
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with the optimizer's under ``optimizer``.
@@ -106,12 +107,8 @@ class ReIDOptimWrapperConstructor:
             for group in groups:
                 del group["weight_decay"]
         cls = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
-        if (
-            torch.cuda.is_available()
-            and not {"fused", "foreach"} & set(cfg)
-            and cls is not None
-            and "fused" in inspect.signature(cls).parameters
-        ):
+        device_type = groups[0]["params"][0].device.type
+        if cls in FUSED and device_type in ("cuda", "cpu") and not {"fused", "foreach"} & set(cfg):
             cfg["fused"] = True
         for group in groups:
             count = sum(p.numel() for p in group["params"])

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
+from .allocator import keep_freed_memory
 from .checkpoint import (
     check_resumable,
     find_intact_checkpoint,
@@ -55,7 +56,9 @@ class ReIDRunner(Runner):
     _resume: bool
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Threads, workers, process group; then MMEngine's own set-up."""
+        """Memory, threads, workers, process group; then MMEngine's own set-up."""
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         env_cfg = dict(env_cfg)
         mp_cfg = dict(env_cfg.get("mp_cfg") or {})
         mp_cfg.setdefault("mp_start_method", start_method())
@@ -251,13 +254,16 @@ class ReIDRunner(Runner):
         write_checkpoint(checkpoint, Path(out_dir, filename))
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile backbone, neck and head in place (names in checkpoints stay the same)."""
+        """Compile the model, losses and all, in place (names in checkpoints stay the same).
+
+        With several processes only backbone and neck: the head exchanges rows between the processes.
+        """
         options = self.cfg.get("compile")
         if not options:
             return
         model = self._bare_model
-        parts = [part for name in ("backbone", "neck") if (part := getattr(model, name, None)) is not None]
-        for part in parts or [model]:
+        parts = [getattr(model, name) for name in ("backbone", "neck") if hasattr(model, name)]
+        for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))
         self.logger.info("torch.compile: the first iterations take longer")
 

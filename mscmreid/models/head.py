@@ -28,6 +28,8 @@ class ReIDHead(BaseModule):
             ``start_iter`` (weight 0 before this iteration) and ``ramp_iters`` (from there it rises linearly).
     """
 
+    metric_weights: Tensor
+
     def __init__(
         self,
         in_channels: int,
@@ -50,11 +52,19 @@ class ReIDHead(BaseModule):
             cfg = dict(cfg)
             self.schedules[name] = (cfg.pop("weight", 1.0), cfg.pop("start_iter", 0), cfg.pop("ramp_iters", 0))
             self.metric_losses[name] = MODELS.build(cfg)
-        self.iteration = 0
+        # the present weights as a tensor: a compiled network would be compiled anew for every other number
+        self.register_buffer("metric_weights", torch.ones(len(self.schedules)), persistent=False)
+        self._written_weights = [1.0] * len(self.schedules)
+        self.set_iteration(0)
 
     def set_iteration(self, iteration: int) -> None:
         """Tell where training stands (for the weights' ramps); called before each iteration."""
         self.iteration = iteration
+        weights = [self.weight(name) for name in self.schedules]
+        if weights != self._written_weights:
+            for i, weight in enumerate(weights):
+                self.metric_weights[i].fill_(weight)
+            self._written_weights = weights
 
     def weight(self, name: str) -> float:
         """Weight of a metric loss at the present iteration."""
@@ -73,8 +83,7 @@ class ReIDHead(BaseModule):
         losses = {"loss_ce": self.ce_weight * F.cross_entropy(logits, rows.label, label_smoothing=self.label_smoothing)}
         if self.metric_losses:
             features, all_rows = gather_rows(feat_pool, rows)
-        for name, metric_loss in self.metric_losses.items():
-            weight = self.weight(name)
+        for i, (name, metric_loss) in enumerate(self.metric_losses.items()):
             value = metric_loss(
                 features,
                 all_rows.label,
@@ -83,7 +92,7 @@ class ReIDHead(BaseModule):
                 branch=all_rows.branch,
                 image=all_rows.image,
             )
-            losses[f"loss_{name}"] = weight * value
+            losses[f"loss_{name}"] = self.metric_weights[i] * value
         with torch.no_grad():
             losses["acc"] = 100.0 * (logits.argmax(dim=1) == rows.label).float().mean()
         return losses

@@ -78,6 +78,15 @@ class CrossModalReID(BaseModel):
             return feat_pool, feat_bn, rows
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
 
+    def test_step(self, data: Mapping) -> list[ReIDDataSample]:
+        """One batch of the data loader -> its data samples with features; see :meth:`predict`.
+
+        MMEngine would go through ``forward``, where a compiled network would have to trace the samples as well.
+        """
+        return self.predict(**self.data_preprocessor(data, False))
+
+    val_step = test_step
+
     def unit_features(self, inputs: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
         """``feat_pool`` and ``feat_bn`` (N, D), fp32, unit length, of images in the order of ``rows.image``.
 

@@ -32,6 +32,8 @@ class Stem(nn.Module):
         channels: width of the map that comes out (64 in ResNet).
     """
 
+    conv_bn_pairs = (("conv1", "bn1"),)  # folded into one another for inference
+
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False)

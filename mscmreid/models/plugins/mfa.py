@@ -77,6 +77,8 @@ class CrossStageNonLocal(nn.Module):
         phi_stride, out_stride: strides of phi and of the output convolution.
     """
 
+    conv_bn_pairs = (("out_conv", "out_bn"),)  # folded into one another for inference
+
     def __init__(
         self,
         high: int,

@@ -31,6 +31,8 @@ class NonLocal(nn.Module):
         sizes, after: position in the trunk (not used here).
     """
 
+    conv_bn_pairs = (("out_conv", "out_bn"),)  # folded into one another for inference
+
     def __init__(
         self,
         channels: dict[str, int],

@@ -1,0 +1,93 @@
+"""Inference without batch norms: each becomes part of the convolution before it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+Pairs = tuple[tuple[str, str], ...]
+
+PAIRS: dict[type[nn.Module], Pairs] = {
+    BasicBlock: (("conv1", "bn1"), ("conv2", "bn2")),
+    Bottleneck: (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")),
+}
+"""Names of convolutions and of the batch norms that directly follow them, of classes that cannot say so themselves."""
+
+
+def conv_bn_pairs(module: nn.Module) -> Pairs:
+    """Names of the convolutions of ``module`` and of the batch norms that directly follow them.
+
+    A class says so itself by an attribute ``conv_bn_pairs``; a sequence of a convolution and a batch norm speaks for
+    itself. Where nothing is said, nothing is folded.
+    """
+    if isinstance(module, nn.Sequential):
+        kinds = [type(child) for child in module]
+        return tuple(
+            (str(i), str(i + 1)) for i in range(len(kinds) - 1) if kinds[i : i + 2] == [nn.Conv2d, nn.BatchNorm2d]
+        )
+    return getattr(module, "conv_bn_pairs", None) or PAIRS.get(type(module), ())
+
+
+@torch.no_grad()
+def fold_batch_norms(model: nn.Module) -> int:
+    """Fold the batch norms of ``model`` into the convolutions before them, in place; for inference only.
+
+    In evaluation a batch norm multiplies each channel by a constant and adds another one, which the convolution before
+    it can do as well: a pass over every map is saved. Features change by rounding only. The folded model cannot be
+    trained, and its state dict is not that of a checkpoint.
+
+    Args:
+        model: in eval mode.
+
+    Returns:
+        How many were folded.
+
+    Raises:
+        RuntimeError: the model is in training mode.
+    """
+    if model.training:
+        raise RuntimeError("batch norms can be folded in eval mode only: call model.eval() first")
+    count = 0
+    for module, conv_name, bn_name, conv, bn in list(_foldable(model)):
+        layout = torch.channels_last if _is_channels_last(conv.weight) else torch.contiguous_format
+        folded = fuse_conv_bn_eval(conv, bn)
+        setattr(module, conv_name, folded.to(memory_format=layout))
+        setattr(module, bn_name, nn.Identity())
+        count += 1
+    return count
+
+
+def inference_copy(model: nn.Module, compile: bool = False) -> nn.Module:
+    """A folded copy of ``model`` in eval mode; the model itself stays as it is.
+
+    Args:
+        model: any network of this package.
+        compile: also ``torch.compile`` it with frozen weights, which a CPU then reads in its own layout instead of
+            laying them out at every call. Needs a C++ compiler. Compiling happens in the first call and takes minutes;
+            every other number of images, or of modalities in a call, is compiled anew, so this is for many equal
+            batches. Such a copy cannot be asked for gradients.
+    """
+    copied = copy.deepcopy(model).eval()
+    fold_batch_norms(copied)
+    if compile:
+        copied.requires_grad_(False)
+        copied.compile(dynamic=False, options={"freezing": True})
+    return copied
+
+
+def _foldable(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Conv2d, nn.BatchNorm2d]]:
+    """(module, name of its convolution, name of the batch norm behind it, the two) for all that can be folded."""
+    for module in model.modules():
+        for conv_name, bn_name in conv_bn_pairs(module):
+            conv, bn = getattr(module, conv_name), getattr(module, bn_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d) and bn.track_running_stats:
+                yield module, conv_name, bn_name, conv, bn
+
+
+def _is_channels_last(weight: torch.Tensor) -> bool:
+    return weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
