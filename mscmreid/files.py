@@ -1,9 +1,11 @@
-"""Torch files: read without executing anything they contain, written whole or not at all."""
+"""Files: torch's are read without executing anything they contain; all are written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,20 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def atomic_save(content: Any, path: str | Path) -> None:
-    """``torch.save`` to a temporary name beside ``path``, then move into place: there is never half a file there."""
+@contextmanager
+def written_atomically(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; moved into place at the end, removed after an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(content, temporary)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def atomic_save(content: Any, path: str | Path) -> None:
+    """``torch.save`` to a temporary name beside ``path``, then move into place: there is never half a file there."""
+    with written_atomically(path) as temporary:
+        torch.save(content, temporary)

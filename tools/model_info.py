@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 
 import mscmreid.registry  # noqa: F401  (registers before MMEngine looks)
 from mscmreid.apis.model_info import format_info, markdown_table, model_info
+from mscmreid.files import written_atomically
 
 
 def main() -> None:
@@ -32,9 +33,8 @@ def main() -> None:
     else:
         print("\n".join(format_info(name, info) for name, info in infos.items()))
     if args.json:
-        temporary = args.json.with_name(f".{args.json.name}.tmp")
-        temporary.write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1))
-        temporary.replace(args.json)
+        with written_atomically(args.json) as temporary:
+            temporary.write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mscmreid.evaluation import evaluate, load_results
 from mscmreid.evaluation.feature_options import add_feature_options, read_features
-from mscmreid.evaluation.files import written_atomically
+from mscmreid.files import written_atomically
 from mscmreid.visualization.report import evaluation_report, results_report
 
 

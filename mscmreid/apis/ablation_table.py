@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mscmreid.evaluation import Result, load_results
-from mscmreid.evaluation.files import written_atomically
 from mscmreid.evaluation.table import check_comparable
+from mscmreid.files import written_atomically
 
 from .ablate import AblationRun, Record, is_finished
 from .config import load_config

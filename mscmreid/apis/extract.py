@@ -81,7 +81,8 @@ def stream_features(
         kept = np.array([i for i, name in enumerate(names) if name not in bad], dtype=np.int64)
         features: dict[str, np.ndarray] = {}
         if len(kept):
-            images = torch.from_numpy(np.stack([decoded[i] for i in kept]))
+            pixels_NHWC = np.stack([decoded[i].transpose(1, 2, 0) for i in kept])  # as they lie in memory
+            images = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2)
             samples = [make_sample(dict(img_path=names[i], modality=modalities[start + i])) for i in kept]
             with torch.inference_mode(), torch.autocast(device_type, dtype=dtype, enabled=dtype is not torch.float32):
                 outputs = model.test_step(  # type: ignore[operator]

@@ -17,7 +17,7 @@ from torch import nn
 
 from mscmreid.datasets import UndecodableImageError, list_images
 from mscmreid.evaluation import FeatureTable
-from mscmreid.evaluation.files import written_atomically
+from mscmreid.files import written_atomically
 from mscmreid.progress import Progress
 from mscmreid.structures import modality_index
 

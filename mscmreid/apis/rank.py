@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mscmreid.evaluation.files import written_atomically
 from mscmreid.evaluation.similarity import similarities
+from mscmreid.files import written_atomically
 from mscmreid.progress import Progress
 from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
 

@@ -12,8 +12,7 @@ from mmengine.logging import print_log
 
 from mscmreid.engine.checkpoint import read_checkpoint, trained_checkpoint
 from mscmreid.evaluation import Result, load_results, over_splits, save_results, split_table, terminal_table
-from mscmreid.evaluation.files import written_atomically
-from mscmreid.files import sha256_of
+from mscmreid.files import sha256_of, written_atomically
 
 from .config import LOADERS, config_hash, load_config, set_work_dir
 from .test import set_test_options, test

@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from mscmreid.files import safe_load
+from mscmreid.files import safe_load, written_atomically
 
 LAST = "last_checkpoint"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -83,10 +83,8 @@ def _disk_error(error: BaseException | None) -> int | None:
 
 def write_text(text: str, path: str | Path) -> None:
     """Write a small text file whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with written_atomically(path) as temporary:
+        temporary.write_text(text)
 
 
 def remove_leftovers(folder: str | Path) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import written_atomically
+from mscmreid.files import written_atomically
+
 from .ranking import RankingResult
 
 SCHEMA_VERSION = 1

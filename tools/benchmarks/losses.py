@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from measuring import at_least, table
 from torch import Tensor
 
 from mscmreid.models.losses import BatchHardTripletLoss, QuadrupleCenterTripletLoss
@@ -91,11 +92,15 @@ def main() -> None:
     args = parser.parse_args()
     if args.rows < 24 or args.rows % 24 or args.dim < 1 or args.repeats < 1:
         parser.error("expected --rows a multiple of 24, --dim and --repeats at least 1")
-    print("| loss, forward + backward | here | loop over rows | ratio |")
-    print("|---|---|---|---|")
-    for name, fast, slow in measure(args.rows, args.dim, args.repeats):
-        size = f"{args.rows} x {args.dim}, {torch.get_num_threads()} threads"
-        print(f"| {name}, {size} | {fast * 1e3:.2f} ms | {slow * 1e3:.1f} ms | {slow / fast:.1f} x |")
+    results = measure(args.rows, args.dim, args.repeats)
+    size = f"{args.rows} x {args.dim}, {torch.get_num_threads()} threads"
+    rows = [
+        (f"{name}, {size}", f"{fast * 1e3:.2f} ms", f"{slow * 1e3:.1f} ms", f"{slow / fast:.1f}")
+        for name, fast, slow in results
+    ]
+    table(("loss, forward + backward", "here", "loop over rows", "ratio"), rows)
+    _, fast, slow = results[0]
+    at_least(f"QCT forward + backward, {args.rows} x {args.dim}", 20, slow / fast)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 Both sides start from the same uint8 images in memory and end with one float32 batch per view; the per-image side is
 what training scripts commonly do in their data workers (torchvision on PIL images, from (H, W, 3) arrays, then a
-stack). This package starts from the batch as its loader makes it, (N, 3, H, W): the row "layout" is its conversion to
-channels_last, once for the two views of an image. Processor time is counted, runs of both are interleaved and the
-fastest of each is taken, so that a busy machine disturbs the ratio little.
+stack). This package starts from the batch as its loader makes it, (N, 3, H, W) in channels_last memory. Processor time
+is counted, runs of both are interleaved and the fastest of each is taken, so that a busy machine disturbs the ratio
+little.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from measuring import at_least, fastest, table
 from torch import Tensor
 from torchvision import transforms
 
 from mscmreid.models.views import View, view_generator
-from mscmreid.models.views.rowwise import to_channels_last
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILL = (0.4914, 0.4822, 0.4465)
@@ -102,10 +101,9 @@ def measure(size: tuple[int, int] = (384, 192), images: int = 24, repeats: int =
     generator = torch.Generator().manual_seed(0)
     batch = torch.randint(0, 256, (images, *size, 3), generator=generator, dtype=torch.uint8)
     arrays = list(batch.numpy())
-    planes = batch.permute(0, 3, 1, 2).contiguous()
-    batch = to_channels_last(planes)
+    batch = batch.permute(0, 3, 1, 2)
     ours, theirs = our_views(), per_image_views(size)
-    times = {"layout": (0.0, fastest([lambda _: to_channels_last(planes)], repeats)[0] / images / 2)}
+    times = {}
     for stream, name in enumerate(ours):
         view, pipeline = ours[name], theirs[name]
 
@@ -116,23 +114,12 @@ def measure(size: tuple[int, int] = (384, 192), images: int = 24, repeats: int =
             return view.apply(batch, view.draw(view_generator(0, iteration, stream), images, size))
 
         per_image, mscmreid = fastest([one_by_one, at_once], repeats)
-        times[name] = (per_image / images, mscmreid / images)
+        times[name] = (1e6 * per_image / images, 1e6 * mscmreid / images)
     return times
 
 
-def fastest(runs: list[Callable[[int], Tensor]], repeats: int) -> list[float]:
-    """Processor microseconds of the fastest call of each, the calls interleaved."""
-    best = [math.inf] * len(runs)
-    for iteration in range(repeats):
-        for side, run in enumerate(runs):
-            start = time.process_time()
-            run(iteration)
-            best[side] = min(best[side], (time.process_time() - start) * 1e6)
-    return best
-
-
 def main() -> None:
-    """Print the table."""
+    """Print the table, in processor microseconds an image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=2, default=(384, 192), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--images", type=int, default=24, help="images of a batch and modality")
@@ -141,12 +128,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     times = measure(tuple(args.size), args.images, args.repeats)
-    print(f"processor microseconds an image at {args.size[0]} x {args.size[1]}, {args.threads} thread(s)")
-    print(f"{'view':12s}{'per image':>12s}{'mscmreid':>12s}{'ratio':>8s}")
-    for name, (theirs, ours) in times.items():
-        print(f"{name:12s}{theirs:12.0f}{ours:12.0f}{theirs / ours:8.1f}")
-    theirs, ours = (sum(t[side] for t in times.values()) + times["layout"][side] * 3 for side in (0, 1))  # 4 views
-    print(f"{'all':12s}{theirs:12.0f}{ours:12.0f}{theirs / ours:8.1f}")
+    times["all four"] = tuple(sum(side) for side in zip(*times.values(), strict=True))  # type: ignore[assignment]
+    threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
+    headers = (f"view, {args.size[0]} x {args.size[1]}, {threads}", "per image", "here", "ratio")
+    cells = [(name, f"{a:.0f} us", f"{b:.0f} us", f"{a / b:.1f}") for name, (a, b) in times.items()]
+    table(headers, cells)
+    at_least("views from uint8, a core", 3, times["all four"][0] / times["all four"][1])
 
 
 if __name__ == "__main__":
