@@ -22,6 +22,7 @@ from measuring import at_least, fastest, table
 from torch import Tensor
 from torchvision import transforms
 
+from mscmreid.engine.allocator import keep_freed_memory
 from mscmreid.models.views import View, view_generator
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # for both sides, as in training
     times = measure(tuple(args.size), args.images, args.repeats)
     times["all four"] = tuple(sum(side) for side in zip(*times.values(), strict=True))  # type: ignore[assignment]
     threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
