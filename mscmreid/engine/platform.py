@@ -30,10 +30,18 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def preload_workers() -> None:
-    """Let the fork server import torch and the data sets once, before the first worker asks for them."""
+def preload_workers(at_once: bool = False) -> None:
+    """Let the fork server import torch and the data sets once, before the first worker asks for them.
+
+    Args:
+        at_once: start it now, so that it imports while this process goes on with its own start.
+    """
     if start_method() == "forkserver":
         multiprocessing.set_forkserver_preload(PRELOAD)
+        if at_once:
+            from multiprocessing import forkserver
+
+            forkserver.ensure_running()
 
 
 def limit_threads(num_local_processes: int) -> int:

@@ -64,12 +64,13 @@ class ReIDRunner(Runner):
         mp_cfg.setdefault("mp_start_method", start_method())
         env_cfg["mp_cfg"] = mp_cfg
         multiprocessing.set_start_method(mp_cfg["mp_start_method"], force=True)  # MMEngine would warn of the change
-        if mp_cfg["mp_start_method"] == "forkserver":
-            preload_workers()
         if self._distributed:
             limit_threads(int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1"))))
             if not torch.cuda.is_available() and not is_distributed():
                 init_cpu_group(self._launcher, (env_cfg.get("dist_cfg") or {}).get("timeout", 1800))
+        if mp_cfg["mp_start_method"] == "forkserver":
+            loaders = [self.cfg.get(f"{mode}_dataloader") or {} for mode in ("train", "val", "test")]
+            preload_workers(at_once=any(isinstance(loader, dict) and loader.get("num_workers") for loader in loaders))
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
