@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=60, help="training batches before the memory is read")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    logging.disable(logging.INFO)
     if args.memory_only:
         print(json.dumps(full_size_memory(args.workers, args.batches)))
         return

@@ -12,41 +12,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import logging
 
 import torch
 from measuring import at_least, has_bf16_instructions, in_child, matmul_rate, seconds, table
-from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
+from training_step import CONFIG, make_model
 
 from mscmreid.apis import load_config
 from mscmreid.apis.model_info import model_info
 from mscmreid.engine.allocator import keep_freed_memory
-from mscmreid.models import CrossModalReID
 from mscmreid.models.folding import inference_copy
-from mscmreid.registry import MODELS
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mscm_sysu.py"
 SIDES = ("plain", "here", "compiled")
-
-
-def make_model(channels_last: bool) -> CrossModalReID:
-    """MSCMNet with random weights, in eval mode."""
-    init_default_scope("mscmreid")
-    cfg = load_config(CONFIG)
-    cfg.model.backbone.init_cfg = None
-    cfg.model.backbone.channels_last = channels_last
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model).eval()
-    assert isinstance(model, CrossModalReID)
-    return model
 
 
 def one_side(side: str, precision: str, num_images: int, batches: int) -> dict[str, float]:
     """Images a second, and the matrix product's rate in the same process."""
     if side != "plain":
         keep_freed_memory()
-    model = make_model(channels_last=side != "plain")
+    model: nn.Module = make_model(channels_last=side != "plain").eval()
     if side != "plain":
         model = inference_copy(model, compile=side == "compiled")
     dtype = getattr(torch, precision)
@@ -71,6 +56,7 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    logging.disable(logging.INFO)
     if args.side:
         print(json.dumps(one_side(args.side, args.precision, args.images, args.batches)))
         return

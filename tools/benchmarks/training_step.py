@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,7 @@ VIEWS_OF_STEMS = {
 }
 
 
-def make_model(small: bool, channels_last: bool) -> CrossModalReID:
+def make_model(channels_last: bool, small: bool = False) -> CrossModalReID:
     """MSCMNet with random weights, in training mode."""
     init_default_scope("mscmreid")
     cfg = load_config(CONFIG, SMALL if small else {})
@@ -110,7 +111,7 @@ def one_side(side: str, precision: str, args: argparse.Namespace) -> dict[str, f
     """Seconds a step, and the matrix product's rate in the same process."""
     if side != "plain":
         keep_freed_memory()
-    model = make_model(args.small, channels_last=side != "plain")
+    model = make_model(side != "plain", args.small)
     batch = make_batch(model, args.ids, args.instances)
     if side == "compiled":
         model.compile()
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--side", choices=("plain", "here", "compiled"), help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    logging.disable(logging.INFO)
     for name, (usual, small) in dict(ids=(2, 6), instances=(2, 4), steps=(2, 5)).items():
         if getattr(args, name) is None:
             setattr(args, name, small if args.small else usual)
