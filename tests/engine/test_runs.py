@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from toy_runs import logged_scalars
 
 from mscmreid.apis import init_model, test, train
 from mscmreid.engine.checkpoint import read_checkpoint
@@ -32,18 +33,6 @@ class KillHook(Hook):
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         if runner.epoch == self.validation_after:
             raise Killed
-
-
-def scalars(work_dir) -> dict:
-    """(kind, step) -> logged values, without times and memory; of an iteration that was replayed, the last."""
-    logged = {}
-    for path in sorted(Path(work_dir).glob("*/vis_data/*.json"), key=lambda p: p.stat().st_mtime_ns):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            step = entry.pop("step")
-            kind = "val" if any(k.startswith("val/") for k in entry) else "train"
-            logged[kind, step] = {k: v for k, v in entry.items() if "time" not in k and k != "memory"}
-    return logged
 
 
 def run_and_kill(cfg, **when) -> None:
@@ -75,7 +64,7 @@ def test_a_run_leaves_the_last_two_checkpoints_and_the_best(straight_run):
 
 
 def test_validation_starts_after_the_second_epoch_and_is_logged(straight_run):
-    logged = scalars(straight_run)
+    logged = logged_scalars(straight_run)
     assert {step for kind, step in logged if kind == "val"} == {2, 3}
     assert {"val/reid/R1", "val/reid/mAP"} <= set(logged["val", 3])
     assert {"train/loss", "train/loss_ce", "train/loss_qct", "train/acc", "train/lr"} <= set(logged["train", 2])
@@ -95,7 +84,7 @@ def test_a_killed_and_resumed_run_equals_a_straight_one_bitwise(straight_run, to
     assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
     for old, new in zip(whole["optimizer"]["state"].values(), resumed["optimizer"]["state"].values(), strict=True):
         assert all(torch.equal(torch.as_tensor(v), torch.as_tensor(new[k])) for k, v in old.items())
-    assert scalars(tmp_path / "run") == scalars(straight_run)
+    assert logged_scalars(tmp_path / "run") == logged_scalars(straight_run)
     best = [p.name for p in straight_run.glob("best_*")]
     assert [p.name for p in (tmp_path / "run").glob("best_*")] == best
 
@@ -117,7 +106,7 @@ def test_resuming_is_exact_with_other_options_too(toy_config, tmp_path, amp, ema
     whole, resumed = (read_checkpoint(tmp_path / name / "epoch_3.pth") for name in ("straight", "killed"))
     for part in ("state_dict", *(["ema_state_dict"] if ema else [])):
         assert all(torch.equal(v, resumed[part][k]) for k, v in whole[part].items()), part
-    assert scalars(tmp_path / "killed") == scalars(tmp_path / "straight")
+    assert logged_scalars(tmp_path / "killed") == logged_scalars(tmp_path / "straight")
 
 
 @pytest.mark.slow

@@ -1,0 +1,67 @@
+"""Whole runs at toy size, from the project's own configs, and what they logged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "datasets"))
+from layouts import make_sysu
+
+ROOT = Path(__file__).resolve().parents[1]
+_counter = itertools.count()
+
+
+def make_toy_sysu(folder: Path) -> Path:
+    """A SYSU-MM01 of tiny pictures: six training and three test people, two frames a camera."""
+    return make_sysu(folder / "SYSU-MM01", train=(1, 2, 5, 6, 8), val=(7,), test=(3, 9, 10))
+
+
+def toy_run(data_root: str | Path, work_dir: str | Path, **options) -> Config:
+    """MSCMNet at 32 x 16, three epochs of three iterations: a run of seconds; options with '__' for the dots."""
+    from mscmreid.apis import load_config
+
+    base = {
+        "data_root": str(data_root),
+        "work_dir": str(work_dir),
+        "experiment_name": f"toy{next(_counter)}",  # two runs of one second would share their log otherwise
+        "image_size": (32, 16),
+        "model.backbone.depth": 18,
+        "model.backbone.base_channels": 4,
+        "model.head.num_classes": 6,
+        "model.head.metric_losses.qct.start_iter": 0,
+        "train_dataloader.batch_size": 8,
+        "train_dataloader.sampler.num_ids": 2,
+        "train_dataloader.sampler.num_instances": 2,
+        "train_dataloader.sampler.num_batches": 3,
+        "train_cfg.max_epochs": 3,
+        "train_cfg.val_begin": 2,
+        "train_cfg.val_interval": 1,
+        "param_scheduler": [dict(type="MultiStepLR", milestones=[2], by_epoch=True)],
+        "default_hooks.logger.interval": 2,
+        "visualizer.vis_backends": [dict(type="LocalVisBackend")],
+        "log_level": "WARNING",
+    }
+    base |= {name.replace("__", "."): value for name, value in options.items()}
+    return load_config(ROOT / "configs" / "mscm_synthetic.py", base)
+
+
+def logged_scalars(work_dir: str | Path) -> dict[tuple[str, int], dict]:
+    """(kind, step) -> logged values, without times and memory; of an iteration that was replayed, the last.
+
+    The last line of a log may be cut off where its run was killed; it is left out.
+    """
+    logged = {}
+    for path in sorted(Path(work_dir).glob("*/vis_data/*.json"), key=lambda p: p.stat().st_mtime_ns):
+        text = path.read_text()
+        whole, _, cut = text.rpartition("\n")
+        for line in [*whole.splitlines(), *([cut] if cut.endswith("}") else [])]:
+            entry = json.loads(line)
+            step = entry.pop("step")
+            kind = "val" if any(k.startswith("val/") for k in entry) else "train"
+            logged[kind, step] = {k: v for k, v in entry.items() if "time" not in k and k != "memory"}
+    return logged
