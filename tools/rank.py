@@ -58,8 +58,10 @@ def main(argv: list[str] | None = None) -> None:
     check_folders(args)
     from mscmreid.apis import init_model, load_config
     from mscmreid.apis.rank import QUERIES_A_PAGE, draw_pages, extract_folder, rank_folders, write_lists
+    from mscmreid.engine.allocator import keep_freed_memory
     from mscmreid.visualization.rankings import save_picture
 
+    keep_freed_memory()
     cfg = load_config(args.config)
     if args.flip:
         cfg.model.flip_test = True

@@ -18,6 +18,7 @@ from torch import nn
 from mscmreid.datasets import UndecodableImageError, list_images
 from mscmreid.evaluation import FeatureTable
 from mscmreid.files import written_atomically
+from mscmreid.models.folding import inference_copy
 from mscmreid.progress import Progress
 from mscmreid.structures import modality_index
 
@@ -73,7 +74,7 @@ def extract_folder(
     modification time of each of its images. What is there already is not made again; a change makes new shards.
 
     Args:
-        model: of :func:`mscmreid.apis.init_model`.
+        model: of :func:`mscmreid.apis.init_model`; a copy with folded batch norms is used.
         folder: images, in subfolders too.
         modality: 'visible' or 'infrared', of all of them.
         cache_dir: where shards are written and found again.
@@ -91,6 +92,7 @@ def extract_folder(
     folder = os.path.abspath(folder)
     paths = list_images(folder)
     key = _model_key(model, feature, modality, precision)
+    model = inference_copy(model)
     progress = Progress(f"features of {os.path.basename(folder)}", len(paths))
     shards: list[np.ndarray] = []
     left_out: list[str] = []
@@ -158,7 +160,7 @@ def _unknown(array: np.ndarray) -> np.ndarray:
 
 def _model_key(model: nn.Module, feature: str, modality: str, precision: str) -> str:
     """Digest of the model's weights and config, and of what is asked of it."""
-    digest = hashlib.sha256(repr((feature, modality, precision, getattr(model, "flip_test", False))).encode())
+    digest = hashlib.sha256(repr(("folded", feature, modality, precision, getattr(model, "flip_test", False))).encode())
     cfg = getattr(model, "cfg", None)
     digest.update((config_hash(Config(dict(model=cfg.model.to_dict()))) if cfg is not None else repr(model)).encode())
     for name, tensor in model.state_dict().items():
