@@ -65,6 +65,7 @@ BENCHMARKS = (
         quick=("--no-compile", "--images", "8", "--batches", "1"),
         sized_by_threads=True,
     ),
+    Benchmark("precision.py", "Half precision", quick=("--max-epochs", "1", "--frames", "6"), sized_by_threads=True),
     Benchmark("folder_extraction.py", "Features of a large folder", quick=("--images", "20000")),
     Benchmark("start_up.py", "Start of training"),
     Benchmark("overhead.py", "The platform, per iteration", quick=("--iterations", "500")),
