@@ -49,6 +49,7 @@ BENCHMARKS = (
     Benchmark(
         "training_step.py",
         "Training step",
+        full=("--compile",),
         quick=("--instances", "1", "--steps", "1"),
         sized_by_threads=True,
     ),

@@ -132,7 +132,11 @@ def main() -> None:
     parser.add_argument("--instances", type=int, help="K (2; with --small 4)")
     parser.add_argument("--steps", type=int, help="measured steps (2; with --small 5)")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--compile", action="store_true", help="also with torch.compile (minutes)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="also with torch.compile (minutes; bfloat16 needs instructions)",
+    )
     parser.add_argument("--small", action="store_true", help="a ResNet-18 at 64 x 32")
     parser.add_argument("--side", choices=("plain", "here", "compiled"), help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
@@ -148,7 +152,9 @@ def main() -> None:
     flops = model_info(cfg).training_flops * 2 * args.ids * args.instances
     sides = [("plain", "float32"), ("here", "float32"), ("here", "bfloat16")]
     if args.compile:
-        sides += [("compiled", "float32"), ("compiled", "bfloat16")]
+        sides += [("compiled", "float32")]
+        if has_bf16_instructions():
+            sides += [("compiled", "bfloat16")]
     found = {
         key: step_seconds(
             key[1], key[0], args.threads, args.small, ids=args.ids, instances=args.instances, steps=args.steps
