@@ -38,7 +38,7 @@ from toy_runs import logged_scalars, make_toy_sysu, toy_run
 from mscmreid.apis import train
 from mscmreid.engine.checkpoint import read_checkpoint
 
-EPOCHS = 4
+EPOCHS, ITERATIONS = 4, 10
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "average": dict(ema=True),
@@ -116,6 +116,7 @@ class Killer:
         options: dict[str, Any] = dict(
             randomness=dict(seed=0, deterministic=True),
             train_cfg__max_epochs=EPOCHS,
+            train_dataloader__sampler__num_batches=ITERATIONS,
             experiment_name="run",
             log_level="INFO",
         )
