@@ -1,11 +1,11 @@
 """Feature extraction with MSCMNet at 384 x 192: the network used plainly beside the ways this package offers.
 
-    python tools/benchmarks/extraction.py [--images 16] [--batches 2] [--threads 2] [--no-compile]
+    python tools/benchmarks/extraction.py [--images 16] [--batches 2] [--rounds 3] [--threads 2] [--no-compile]
 
 Plain: weights and maps in NCHW, float32, the network as it was trained. Here: channels_last, batch norms folded, freed
 memory kept; then compiled (`inference_copy(model, compile=True)`), and both in bfloat16. Every side runs in a process
-of its own, with random weights; the rates are images a second of the fastest batch. The share is that of the machine's
-own matrix product in the same precision, measured in the same process.
+of its own, with random weights, and all of them in turn; the rates are images a second of the fastest batch. The share
+is that of the machine's own matrix product in the same precision, measured in the same process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import logging
 
 import torch
-from measuring import at_least, has_bf16_instructions, in_child, matmul_rate, seconds, table
+from measuring import at_least, best_of_rounds, has_bf16_instructions, in_child, matmul_rate, seconds, table
 from torch import Tensor, nn
 from training_step import CONFIG, make_model
 
@@ -28,7 +28,7 @@ SIDES = ("plain", "here", "compiled")
 
 
 def one_side(side: str, precision: str, num_images: int, batches: int) -> dict[str, float]:
-    """Images a second, and the matrix product's rate in the same process."""
+    """Seconds an image, and the matrix product's rate in the same process."""
     if side != "plain":
         keep_freed_memory()
     model: nn.Module = make_model(channels_last=side != "plain").eval()
@@ -44,13 +44,14 @@ def one_side(side: str, precision: str, num_images: int, batches: int) -> dict[s
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
             return model.extract_features(x, "visible")
 
-    return dict(images=num_images / seconds(extract, batches), rate=matmul_rate(dtype))
+    return dict(seconds=seconds(extract, batches) / num_images, rate=matmul_rate(dtype))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=16, help="images of a batch")
     parser.add_argument("--batches", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of every side, in turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled sides out (minutes each)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -62,26 +63,29 @@ def main() -> None:
         return
     cfg = load_config(CONFIG)
     flops = model_info(cfg).inference_flops
-    rows, ratios, shares = [], {}, {}
-    plain = 0.0
-    for precision in ("float32", "bfloat16"):
-        for side in SIDES[: 2 if args.no_compile else 3]:
-            if (side, precision) == ("plain", "bfloat16"):
-                continue
-            options = ("--side", side, "--precision", precision, "--images", args.images, "--batches", args.batches)
-            found = in_child(__file__, *options, threads=args.threads)
-            plain = plain or found["images"]
-            ratios[side, precision] = found["images"] / plain
-            shares[side, precision] = found["images"] * flops / found["rate"]
-            rows.append(
-                (
-                    f"{side}, {precision}",
-                    f"{found['images']:.2f}",
-                    f"{ratios[side, precision]:.2f}",
-                    f"{found['rate'] / 1e9:.0f}",
-                    f"{100 * shares[side, precision]:.0f} %",
-                )
-            )
+    used = SIDES[: 2 if args.no_compile else 3]
+    sides = [(side, p) for p in ("float32", "bfloat16") for side in used if (side, p) != ("plain", "bfloat16")]
+    options = ("--images", args.images, "--batches", args.batches)
+    found = best_of_rounds(
+        lambda side, precision: in_child(
+            __file__, "--side", side, "--precision", precision, *options, threads=args.threads
+        ),
+        sides,
+        args.rounds,
+    )
+    plain = found["plain", "float32"]["seconds"]
+    ratios = {key: plain / result["seconds"] for key, result in found.items()}
+    shares = {key: flops / result["seconds"] / result["rate"] for key, result in found.items()}
+    rows = [
+        (
+            ", ".join(key),
+            f"{1 / result['seconds']:.2f}",
+            f"{ratios[key]:.2f}",
+            f"{result['rate'] / 1e9:.0f}",
+            f"{100 * shares[key]:.0f} %",
+        )
+        for key, result in found.items()
+    ]
     print(f"{args.images} images a batch, {args.threads} threads, {flops / 1e9:.1f} GFLOPs an image\n")
     table(("side", "images/s", "times plain", "matrix product GFLOP/s", "share of it"), rows)
     best = "here" if args.no_compile else "compiled"

@@ -2,7 +2,7 @@
 
     python tools/benchmarks/run_all.py [--quick] [--only NAME ...] [--threads 2] [--out docs/benchmarks.md]
 
-Run it on a machine that does nothing else: about 25 minutes on two cores, about 8 with --quick (smaller sizes, nothing
+Run it on a machine that does nothing else: about 30 minutes on two cores, about 8 with --quick (smaller sizes, nothing
 is compiled). Each benchmark is a script beside this one that can be run alone; what its last run printed stands in the
 page, below a table of the goals.
 """
@@ -50,20 +50,20 @@ BENCHMARKS = (
         "training_step.py",
         "Training step",
         full=("--compile",),
-        quick=("--instances", "1", "--steps", "1"),
+        quick=("--instances", "1", "--steps", "1", "--rounds", "1"),
         sized_by_threads=True,
     ),
     Benchmark(
         "training_step.py",
         "Training step of a small network",
         full=("--small",),
-        quick=("--small", "--steps", "2"),
+        quick=("--small", "--steps", "2", "--rounds", "1"),
         sized_by_threads=True,
     ),
     Benchmark(
         "extraction.py",
         "Feature extraction",
-        quick=("--no-compile", "--images", "8", "--batches", "1"),
+        quick=("--no-compile", "--images", "8", "--batches", "1", "--rounds", "1"),
         sized_by_threads=True,
     ),
     Benchmark("precision.py", "Half precision", quick=("--max-epochs", "1", "--frames", "6"), sized_by_threads=True),

@@ -1,12 +1,13 @@
 """A training step of MSCMNet, from uint8 images to updated weights: the same model used plainly beside this package.
 
-    python tools/benchmarks/training_step.py [--ids 2] [--instances 2] [--steps 2] [--threads 2] [--small]
+    python tools/benchmarks/training_step.py [--ids 2] [--instances 2] [--steps 2] [--rounds 3] [--threads 2] [--small]
 
 Plain: weights and maps in NCHW, float32, views image by image with Pillow and torchvision on one core, the quadruple
 center triplet loss as a loop over rows, torch's default optimizer. Here: what training does by default on a CPU
 (channels_last, views of the whole batch, losses without loops, fused update, freed memory kept), in float32 and in
-bfloat16. Every side runs in a process of its own, with random weights; the fastest step counts. The first batch gives
-both sides the same loss up to the views' chance. P x K = 2 x 2 images a modality make 16 maps.
+bfloat16. Every side runs in a process of its own, with random weights, and all of them in turn; the fastest step
+counts. The first batch gives both sides the same loss up to the views' chance. P x K = 2 x 2 images a modality make 16
+maps.
 
 --small is the other end: a ResNet-18 at 64 x 32 with 96 maps, where the costs around the network weigh most.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import torch
 from losses import qct_by_rows
-from measuring import at_least, has_bf16_instructions, in_child, matmul_rate, seconds, table
+from measuring import at_least, best_of_rounds, has_bf16_instructions, in_child, matmul_rate, seconds, table
 from mmengine.registry import init_default_scope
 from torch import Tensor
 from torch.nn import functional as F
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--ids", type=int, help="P (2; with --small 6)")
     parser.add_argument("--instances", type=int, help="K (2; with --small 4)")
     parser.add_argument("--steps", type=int, help="measured steps (2; with --small 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of every side, in turn")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument(
         "--compile",
@@ -155,12 +157,10 @@ def main() -> None:
         sides += [("compiled", "float32")]
         if has_bf16_instructions():
             sides += [("compiled", "bfloat16")]
-    found = {
-        key: step_seconds(
-            key[1], key[0], args.threads, args.small, ids=args.ids, instances=args.instances, steps=args.steps
-        )
-        for key in sides
-    }
+    sizes = dict(ids=args.ids, instances=args.instances, steps=args.steps)
+    found = best_of_rounds(
+        lambda side, precision: step_seconds(precision, side, args.threads, args.small, **sizes), sides, args.rounds
+    )
     plain = found["plain", "float32"]["seconds"]
     rows = [
         (
