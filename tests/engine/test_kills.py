@@ -14,7 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import kills
 
-KILLS = 6
+KILLS = 4
 
 
 @pytest.mark.slow
