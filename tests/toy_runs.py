@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -63,5 +65,10 @@ def logged_scalars(work_dir: str | Path) -> dict[tuple[str, int], dict]:
             entry = json.loads(line)
             step = entry.pop("step")
             kind = "val" if any(k.startswith("val/") for k in entry) else "train"
-            logged[kind, step] = {k: v for k, v in entry.items() if "time" not in k and k != "memory"}
+            logged[kind, step] = without_times(entry)
     return logged
+
+
+def without_times(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """What was logged but times and memory, which differ from run to run."""
+    return {name: value for name, value in logged.items() if "time" not in name and name != "memory"}

@@ -18,7 +18,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -33,7 +32,8 @@ from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from toy_runs import logged_scalars, make_toy_sysu, toy_run
+from ports import free_port
+from toy_runs import logged_scalars, make_toy_sysu, toy_run, without_times
 
 from mscmreid.apis import train
 from mscmreid.engine.checkpoint import read_checkpoint
@@ -97,15 +97,12 @@ class Killer:
         context = multiprocessing.get_context("fork")
         stage = context.Value(ctypes.c_int, 0, lock=False)
         port = free_port()
-        run = [
-            context.Process(target=self._run, args=(work_dir, rank, port, stage), daemon=False)
-            for rank in range(self.processes)
-        ]
+        run = [context.Process(target=self._run, args=(work_dir, rank, port, stage)) for rank in range(self.processes)]
         for process in run:
             process.start()
         return run, stage
 
-    def _run(self, work_dir: Path, rank: int, port: int, stage: Any) -> None:
+    def _run(self, work_dir: Path, rank: int, port: str, stage: Any) -> None:
         os.setpgid(0, 0)
         log = os.open(self.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -137,7 +134,7 @@ class Killer:
                 WORLD_SIZE=str(self.processes),
                 LOCAL_WORLD_SIZE=str(self.processes),
                 MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
+                MASTER_PORT=port,
             )
         train(cfg, resume="auto", amp=self.amp, launcher=launcher)
 
@@ -157,9 +154,10 @@ class Killer:
                 times += 1
             else:
                 self._wait(processes)
-                if any(process.exitcode for process in processes):
-                    codes = [process.exitcode for process in processes]
-                    raise RuntimeError(f"a run that nobody killed ended with {codes}:\n{self._output()}")
+                codes = [process.exitcode for process in processes]
+                if any(codes):
+                    output = (self.folder / "output.txt").read_text()
+                    raise RuntimeError(f"a run that nobody killed ended with {codes}:\n{output[-4000:]}")
                 return times
             epochs = max([int(path.stem.removeprefix("epoch_")) for path in work_dir.glob("epoch_*.pth")], default=0)
             if epochs < reached:
@@ -179,9 +177,6 @@ class Killer:
         start = time.monotonic()
         while time.monotonic() - start < seconds or (writing and not half_written(work_dir) - left):
             if not all(process.is_alive() for process in processes):
-                self._wait(processes)
-                if any(process.exitcode for process in processes):
-                    raise RuntimeError(f"a run ended by itself:\n{self._output()}")
                 return False
             time.sleep(0.0005)
         for process in processes[:dying]:
@@ -191,9 +186,6 @@ class Killer:
             _kill_group(process)
         self._wait(processes)
         return True
-
-    def _output(self) -> str:
-        return (self.folder / "output.txt").read_text()[-4000:]
 
     @staticmethod
     def _wait(processes: list[multiprocessing.Process]) -> None:
@@ -224,12 +216,6 @@ def half_written(work_dir: Path) -> set[tuple[str, int]]:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def differences(whole: Path, other: Path) -> list[str]:
     """What in two finished work folders is not the same, to the bit."""
     found = []
@@ -240,8 +226,7 @@ def differences(whole: Path, other: Path) -> list[str]:
         ours, theirs = read_checkpoint(whole / name), read_checkpoint(other / name)
         for part in sorted({*ours, *theirs} - {"meta", "message_hub"}):
             found += [f"{name}: {part}{where}" for where in unequal(ours.get(part), theirs.get(part))]
-        scalars = [content["message_hub"]["log_scalars"] for content in (ours, theirs)]
-        scalars = [{k: v for k, v in s.items() if "time" not in k and "memory" not in k} for s in scalars]
+        scalars = [without_times(content["message_hub"]["log_scalars"]) for content in (ours, theirs)]
         found += [f"{name}: logged {where}" for where in unequal(*scalars)]
     logs = [logged_scalars(folder) for folder in (whole, other)]
     found += [f"the log of {where}" for where in unequal(*logs)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
 from layouts import make_sysu
 from parallel_cases import NUM_IDS, NUM_INSTANCES, SIZE, TOY
+from ports import free_port
+from toy_runs import without_times
 
 from mscmreid.apis import load_config
 
@@ -68,17 +69,11 @@ def wait(process: subprocess.Popen) -> str:
     return output
 
 
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
-
-
 def logged(work_dir: Path) -> list[dict[str, float]]:
     """Losses, accuracy and learning rates of every iteration, measures of every validation."""
     (path,) = work_dir.glob("*/vis_data/scalars.json")
     entries = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in entry.items() if "time" not in k and k != "memory"} for entry in entries]
+    return [without_times(entry) for entry in entries]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from ports import free_port
 
 from mscmreid.apis import load_config, train
 from mscmreid.apis import test as run_test
@@ -305,10 +305,8 @@ def test_a_split_and_a_mean_over_splits_cannot_stand_in_one_column():
 def test_the_command_line_does_all_ten_splits(data, tmp_path):
     config(data, train_cfg__max_epochs=1, train_cfg__val_begin=1).dump(tmp_path / "toy_regdb.py")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": port}
+    toy = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": free_port()}
+    environment = {**os.environ, **toy}
 
     def call(*arguments: str, folder: str = "run", processes: int = 1) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / "tools" / "regdb_splits.py")]

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -122,10 +121,6 @@ def in_child(script: str, *arguments: object, threads: int | None = None) -> Any
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def median(values: Sequence[float]) -> float:
-    return statistics.median(values)
 
 
 def machine() -> list[tuple[str, str]]:

@@ -45,12 +45,6 @@ def train_one(config: str, data_root: Path, work_dir: Path, max_epochs: int | No
     return trained_checkpoint(work_dir, "last")
 
 
-def test_loader(config: str, data_root: Path) -> DataLoader:
-    """All test images of the config's protocol."""
-    cfg = load_config(config, dict(data_root=str(data_root)))
-    return RUNNERS.get(cfg.runner_type).build_dataloader(cfg.test_dataloader.to_dict())
-
-
 @torch.inference_mode()
 def extract(model: nn.Module, loader: DataLoader, dtype: torch.dtype) -> dict[str, np.ndarray]:
     """feat_bn and feat_pool (N, D) of the loader's images."""
@@ -98,21 +92,22 @@ def main() -> None:
             write_dataset(make_plan(Options("sysu")), people, args.threads)
             args.checkpoint = train_one(args.config, people, folder / "run", args.max_epochs)
         write_dataset(make_plan(Options("sysu", images_per_camera=args.frames)), more, args.threads)
-        loader = test_loader(args.config, more)
         cfg = load_config(args.config, dict(data_root=str(more)))
-        protocols = METRICS.build(cfg.test_evaluator.to_dict())
-        protocols.dataset_meta = loader.dataset.metainfo
+        loader = RUNNERS.get(cfg.runner_type).build_dataloader(cfg.test_dataloader.to_dict())
+        metric = METRICS.build(cfg.test_evaluator.to_dict())
+        metric.dataset_meta = loader.dataset.metainfo
         model = inference_copy(init_model(cfg, args.checkpoint, device="cpu"))
         found = {dtype: extract(model, loader, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)}
-    exact, num_queries = score(found[torch.float32], loader, protocols.protocols)
+    scores = {dtype: score(features, loader, metric.protocols) for dtype, features in found.items()}
+    exact, num_queries = scores[torch.float32]
+    first = next(mode for mode, *_ in exact)
     lines = []
     worst = {}
     for dtype, features in found.items():
-        values, _ = score(features, loader, protocols.protocols)
+        values = scores[dtype][0]
         change = {key: values[key] - exact[key] for key in exact}
         worst[dtype] = max(change.values(), key=abs)
         for feature in FEATURES:
-            first = next(mode for mode, *_ in exact)
             own = [v for (_, f, _), v in change.items() if f == feature]
             lines.append(
                 (
