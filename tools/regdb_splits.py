@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from mscmreid.apis import load_config
     from mscmreid.apis.regdb_splits import regdb_splits
+    from mscmreid.engine.platform import leave_group
 
     regdb_splits(
         load_config(args.config, args.cfg_options),
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         flip=args.flip,
         launcher=args.launcher,
     )
+    leave_group()
 
 
 if __name__ == "__main__":

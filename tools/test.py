@@ -37,6 +37,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mscmreid.apis import load_config, test
+    from mscmreid.engine.platform import leave_group
 
     test(
         load_config(args.config, args.cfg_options),
@@ -49,6 +50,7 @@ def main() -> None:
         precision=args.precision,
         launcher=args.launcher,
     )
+    leave_group()
 
 
 if __name__ == "__main__":

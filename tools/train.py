@@ -37,9 +37,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mscmreid.apis import load_config, train
+    from mscmreid.engine.platform import leave_group
 
     cfg = load_config(args.config, args.cfg_options)
     train(cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher)
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -126,3 +126,13 @@ def peak_memory_mib(device: torch.device | None = None) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
     return peak >> (20 if sys.platform == "darwin" else 10)
+
+
+def leave_group() -> None:
+    """Leave the process group, if this process is in one; a tool's last act.
+
+    The threads of a group that is still there when its process ends can abort it. The launcher takes that for a
+    failure and ends the other processes, of which the main one may still be writing the last checkpoint.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
