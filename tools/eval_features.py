@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mscmreid.apis.feature_options import add_feature_options, read_features
 from mscmreid.evaluation import evaluate, latex_rows, markdown_table, save_results, terminal_table
-from mscmreid.evaluation.feature_options import add_feature_options, read_features
 
 FORMATS = {"terminal": terminal_table, "markdown": markdown_table, "latex": latex_rows}
 

@@ -15,5 +15,5 @@ if [ ! -d data/synthetic ]; then
 fi
 "$python" tools/train.py "$config" --work-dir "$out" --cfg-options randomness.seed="$seed"
 "$python" tools/test.py "$config" "$(cat "$out/last_checkpoint")" --work-dir "$out/test" --out-features "$out/features.npz"
-"$python" tools/draw_rankings.py "$out/features.npz" "$out/rankings.png" --dataset sysu --baselines --config "$config"
+"$python" tools/analysis_tools/draw_rankings.py "$out/features.npz" "$out/rankings.png" --dataset sysu --baselines --config "$config"
 echo "done in $((SECONDS - start)) s: numbers in $out/test, pictures $out/rankings.png and, of the people, $out/people.png"

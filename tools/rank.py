@@ -41,8 +41,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def check_folders(args: argparse.Namespace) -> None:
     """Errors that would come only after the features."""
-    from mscmreid.apis.rank import check_separate
     from mscmreid.datasets import list_images
+    from mscmreid.retrieval.ranked_lists import check_separate
 
     for folder in (args.query, args.gallery):
         list_images(str(folder))
@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     check_folders(args)
     from mscmreid.apis import init_model, load_config
-    from mscmreid.apis.rank import QUERIES_A_PAGE, draw_pages, extract_folder, rank_folders, write_lists
-    from mscmreid.engine.allocator import keep_freed_memory
+    from mscmreid.engine.runner.allocator import keep_freed_memory
+    from mscmreid.retrieval.ranked_lists import QUERIES_A_PAGE, draw_pages, extract_folder, rank_folders, write_lists
     from mscmreid.visualization.rankings import save_picture
 
     keep_freed_memory()

@@ -11,9 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mscmreid.apis.feature_options import add_feature_options, read_features
 from mscmreid.evaluation import evaluate, load_results
-from mscmreid.evaluation.feature_options import add_feature_options, read_features
-from mscmreid.files import written_atomically
+from mscmreid.fileio import written_atomically
 from mscmreid.visualization.report import evaluation_report, results_report
 
 

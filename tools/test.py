@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mscmreid.apis import load_config, test
-    from mscmreid.engine.platform import leave_group
+    from mscmreid.engine.runner.processes import leave_group
 
     test(
         load_config(args.config, args.cfg_options),

@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mscmreid.apis import load_config, train
-    from mscmreid.engine.platform import leave_group
+    from mscmreid.engine.runner.processes import leave_group
 
     cfg = load_config(args.config, args.cfg_options)
     train(cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher)

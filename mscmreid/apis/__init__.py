@@ -1,8 +1,8 @@
 """What other programs call: configs, models, training, testing."""
 
-from .config import load_config
-from .inference import init_model
-from .test import test
-from .train import train
+from mscmreid.apis.config import load_config
+from mscmreid.apis.inference import init_model
+from mscmreid.apis.test import test
+from mscmreid.apis.train import train
 
 __all__ = ["init_model", "load_config", "test", "train"]

@@ -9,10 +9,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from mscmreid.engine.checkpoint import load_weights, read_checkpoint, state_dict_of
+from mscmreid.apis.config import load_config
+from mscmreid.engine.runner.checkpoint import load_weights, read_checkpoint, state_dict_of
 from mscmreid.registry import MODELS
-
-from .config import load_config
 
 
 def init_model(

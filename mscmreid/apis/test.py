@@ -10,12 +10,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
 from mscmreid import __version__
-from mscmreid.engine.checkpoint import read_checkpoint
-from mscmreid.engine.checks import check_split
-from mscmreid.files import sha256_of
+from mscmreid.apis.config import config_hash, drop_missing_backends, set_work_dir
+from mscmreid.engine.runner.checkpoint import read_checkpoint
+from mscmreid.engine.runner.checks import check_split
+from mscmreid.fileio import sha256_of
 from mscmreid.registry import RUNNERS
-
-from .config import config_hash, drop_missing_backends, set_work_dir
 
 UNTRAINED = "untrained"
 """In the place of a checkpoint: score the network as it is initialised (to compare with)."""

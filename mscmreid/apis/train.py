@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
+from mscmreid.apis.config import drop_missing_backends, set_work_dir
 from mscmreid.registry import RUNNERS
-
-from .config import drop_missing_backends, set_work_dir
 
 AMP = {"fp16": "float16", "bf16": "bfloat16", "none": "float32"}
 

@@ -1,9 +1,9 @@
 """Data sets, the cache of decoded images, and the order in which training sees them."""
 
 from mscmreid.datasets.base import ReIDDataset
-from mscmreid.datasets.folder import FolderReID, PlainFolder, list_images
 from mscmreid.datasets.llcm import LLCM
 from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
+from mscmreid.datasets.own import FolderReID, PlainFolder, list_images
 from mscmreid.datasets.regdb import RegDB
 from mscmreid.datasets.samplers import CrossModalityIdentitySampler
 from mscmreid.datasets.statistics import statistics_table

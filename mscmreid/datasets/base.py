@@ -13,8 +13,8 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from mscmreid.datasets import cache as image_cache
+from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.datasets.loading import UndecodableImageError, check_size
-from mscmreid.datasets.scan import FolderScan, ImageRow
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
 
 

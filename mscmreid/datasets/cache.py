@@ -28,8 +28,8 @@ import numpy as np
 import PIL
 from mmengine.logging import print_log
 
+from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import UndecodableImageError, load_image
-from mscmreid.datasets.scan import ImageRow
 from mscmreid.progress import Progress
 
 FORMAT = 2  # 1 was (N, 3, H, W)

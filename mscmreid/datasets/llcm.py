@@ -6,7 +6,7 @@ import os
 import re
 
 from mscmreid.datasets.base import ReIDDataset
-from mscmreid.datasets.scan import FolderScan, ImageRow, person_number, read_paths
+from mscmreid.datasets.listing import FolderScan, ImageRow, person_number, read_paths
 from mscmreid.datasets.statistics import Counts
 from mscmreid.registry import DATASETS
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mscmreid.datasets.base import ReIDDataset
-from mscmreid.datasets.scan import FolderScan, ImageRow, person_number, read_paths, require
+from mscmreid.datasets.listing import FolderScan, ImageRow, person_number, read_paths, require
 from mscmreid.datasets.statistics import Counts
 from mscmreid.registry import DATASETS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mscmreid.datasets.base import ReIDDataset
-from mscmreid.datasets.scan import FolderScan, ImageRow, read_ids, require
+from mscmreid.datasets.listing import FolderScan, ImageRow, read_ids, require
 from mscmreid.datasets.statistics import Counts
 from mscmreid.registry import DATASETS
 

@@ -1,13 +1,14 @@
 """Training and testing on MMEngine: runner, hooks, loops, optimizer, checkpoints."""
 
-from .checkpoint_hook import SafeCheckpointHook
-from .loops import ReIDTestLoop, ReIDValLoop
-from .optim_wrapper import AutocastOptimWrapper
-from .parallel import ReIDDistributedDataParallel
-from .param_groups import ReIDOptimWrapperConstructor
-from .reproducible import ReproducibleHook, seed_everything, seed_worker
-from .runner import ReIDRunner
-from .scalars import DeferredScalarsHook, ReIDLogProcessor
+from mscmreid.engine.hooks.checkpoint_hook import SafeCheckpointHook
+from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
+from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook, seed_everything, seed_worker
+from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper
+from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor
+from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
+from mscmreid.engine.runner.log_processor import ReIDLogProcessor
+from mscmreid.engine.runner.loops import ReIDTestLoop, ReIDValLoop
+from mscmreid.engine.runner.runner import ReIDRunner
 
 __all__ = [
     "AutocastOptimWrapper",

@@ -1,15 +1,22 @@
 """Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class."""
 
-from .evaluate import Evaluation, camera_pair_values, evaluate
-from .features import FeatureTable
-from .metric import VIReIDMetric, build_protocol
-from .protocols import GeneralProtocol, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
-from .ranking import RankingResult, Selection, merge_rankings, rank_distances, rank_features, rank_selections
-from .rerank import ReRanking, rerank_selection
-from .results import Result, load_results, save_results
-from .rules import NOTHING_IGNORED, ExclusionRule
-from .splits import over_splits, split_table
-from .table import latex_rows, markdown_table, side_by_side, terminal_table
+from mscmreid.evaluation.evaluate import Evaluation, camera_pair_values, evaluate
+from mscmreid.evaluation.features import FeatureTable
+from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
+from mscmreid.evaluation.protocols import GeneralProtocol, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
+from mscmreid.evaluation.ranking import (
+    RankingResult,
+    Selection,
+    merge_rankings,
+    rank_distances,
+    rank_features,
+    rank_selections,
+)
+from mscmreid.evaluation.rerank import ReRanking, rerank_selection
+from mscmreid.evaluation.results import Result, load_results, save_results
+from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
+from mscmreid.evaluation.splits import over_splits, split_table
+from mscmreid.evaluation.table import latex_rows, markdown_table, side_by_side, terminal_table
 
 __all__ = [
     "NOTHING_IGNORED",

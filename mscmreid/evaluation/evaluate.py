@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .features import FeatureTable, feature_parts
-from .protocols import Protocol
-from .ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_selections
-from .rerank import rerank_selection
-from .results import Result
+from mscmreid.evaluation.features import FeatureTable, feature_parts
+from mscmreid.evaluation.protocols import Protocol
+from mscmreid.evaluation.ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_selections
+from mscmreid.evaluation.rerank import rerank_selection
+from mscmreid.evaluation.results import Result
 
 
 @dataclass(frozen=True)

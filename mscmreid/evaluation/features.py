@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mscmreid.files import written_atomically
+from mscmreid.fileio import written_atomically
 
 COLUMNS = ("path", "pid", "cam_id", "modality")
 FLIP = "_flip"

@@ -12,14 +12,13 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from mscmreid.evaluation.evaluate import Evaluation, evaluate
+from mscmreid.evaluation.features import FLIP, FeatureTable
+from mscmreid.evaluation.protocols import Protocol, trial_numbers
+from mscmreid.evaluation.ranking import DEFAULT_MEMORY
+from mscmreid.evaluation.results import Result, save_results
+from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
-
-from .evaluate import Evaluation, evaluate
-from .features import FLIP, FeatureTable
-from .protocols import Protocol, trial_numbers
-from .ranking import DEFAULT_MEMORY
-from .results import Result, save_results
-from .table import terminal_table
 
 FEATURES = ("feat_pool", "feat_bn")
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")

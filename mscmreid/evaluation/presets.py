@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .protocols import DIRECTIONS, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
+from mscmreid.evaluation.protocols import DIRECTIONS, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
 
 DATASETS = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
 """Short name -> name in results."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ranking_core import WORK_BYTES, BlockRanks, GalleryIndex, rank_block
-from .rules import NOTHING_IGNORED, ExclusionRule
-from .similarity import check_finite, similarities, tile_bytes
+from mscmreid.evaluation.match_ranks import WORK_BYTES, BlockRanks, GalleryIndex, rank_block
+from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
+from mscmreid.evaluation.similarity import check_finite, similarities, tile_bytes
 
 DEFAULT_MEMORY = 1 << 30
 

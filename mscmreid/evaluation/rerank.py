@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_by_scores
-from .similarity import check_finite, similarities
+from mscmreid.evaluation.ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_by_scores
+from mscmreid.evaluation.similarity import check_finite, similarities
 
 
 def rerank_selection(

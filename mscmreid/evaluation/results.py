@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mscmreid.files import written_atomically
-
-from .ranking import RankingResult
+from mscmreid.evaluation.ranking import RankingResult
+from mscmreid.fileio import written_atomically
 
 SCHEMA_VERSION = 1
 MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")

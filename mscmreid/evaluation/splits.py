@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from .results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
 
 
 def over_splits(results: Sequence[Sequence[Result]], checkpoint: str, config_hash: str | None = None) -> list[Result]:

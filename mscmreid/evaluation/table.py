@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from .results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
 
 HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
 

@@ -1,11 +1,11 @@
 """Networks, views and losses, registered in :data:`mscmreid.registry.MODELS` and ``TRANSFORMS``."""
 
-from . import losses, plugins, views
-from .backbone import MultiStreamResNet
-from .data_preprocessor import ReIDDataPreprocessor
-from .head import ReIDHead
-from .necks import AveragePool, BNNeck, GeM
-from .reid import CrossModalReID
+from mscmreid.models import losses, plugins, views
+from mscmreid.models.backbones.multi_stream_resnet import MultiStreamResNet
+from mscmreid.models.data_preprocessor import ReIDDataPreprocessor
+from mscmreid.models.heads.reid_head import ReIDHead
+from mscmreid.models.necks.bn_neck import AveragePool, BNNeck, GeM
+from mscmreid.models.reid import CrossModalReID
 
 __all__ = [
     "AveragePool",

@@ -9,12 +9,11 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mscmreid.models.views.intensity import Normalize
+from mscmreid.models.views.rowwise import to_channels_last
+from mscmreid.models.views.view import View, view_generator
 from mscmreid.registry import MODELS
 from mscmreid.structures import MODALITIES, ReIDDataSample, Rows, modality_index
-
-from .views.intensity import Normalize
-from .views.rowwise import to_channels_last
-from .views.view import View, view_generator
 
 Samples = Sequence[ReIDDataSample]
 

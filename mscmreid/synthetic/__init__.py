@@ -1,11 +1,11 @@
 """Synthetic people: drawn persons in the folder layouts of SYSU-MM01, RegDB and LLCM."""
 
-from .baselines import BaselineReport, pixel_baselines
-from .contact_sheet import contact_sheet
-from .painter import Painter
-from .person import Person, draw_person
-from .plan import Options, Plan, make_plan, split_people
-from .writer import read_plan, write_dataset
+from mscmreid.synthetic.baselines import BaselineReport, pixel_baselines
+from mscmreid.synthetic.contact_sheet import contact_sheet
+from mscmreid.synthetic.painter import Painter
+from mscmreid.synthetic.person import Person, draw_person
+from mscmreid.synthetic.plan import Options, Plan, make_plan, split_people
+from mscmreid.synthetic.writer import read_plan, write_dataset
 
 __all__ = [
     "BaselineReport",

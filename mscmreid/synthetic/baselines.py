@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from .plan import SYSU_TRIALS, Frame, Plan
+from mscmreid.synthetic.plan import SYSU_TRIALS, Frame, Plan
 
 COMPARISONS = (
     ("gray pixels, cosine, image mean removed", False, "image"),

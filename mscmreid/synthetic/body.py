@@ -11,7 +11,7 @@ from math import cos, hypot, pi, sin
 
 import numpy as np
 
-from .patterns import Pattern
+from mscmreid.synthetic.patterns import Pattern
 
 Point3 = tuple[float, float, float]
 Profile = list[tuple[float, float, float]]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .person import draw_person
-from .plan import Frame, Plan
+from mscmreid.synthetic.person import draw_person
+from mscmreid.synthetic.plan import Frame, Plan
 
 Cell = tuple[str, np.ndarray]
 """A caption such as 'cam 1', and a picture (H, W, 3) uint8."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import cos, pi, sin
 
-from .body import ALL, Layer, Part, Point3, Pose, Profile, Stage, even
-from .patterns import Pattern
-from .person import SLEEVES, Person
+from mscmreid.synthetic.body import ALL, Layer, Part, Point3, Pose, Profile, Stage, even
+from mscmreid.synthetic.patterns import Pattern
+from mscmreid.synthetic.person import SLEEVES, Person
 
 SHOULDER, NECK, HEAD = 0.815, 0.85, 0.925
 LONG_UPPERS = ("coat", "dress")

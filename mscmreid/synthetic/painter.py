@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .person import Person, draw_person
-from .photo import draw_shot, take_photo
-from .plan import Frame, Plan
-from .scene import Camera, draw_heading, make_camera
+from mscmreid.synthetic.person import Person, draw_person
+from mscmreid.synthetic.photo import draw_shot, take_photo
+from mscmreid.synthetic.plan import Frame, Plan
+from mscmreid.synthetic.scene import Camera, draw_heading, make_camera
 
 
 class Painter:

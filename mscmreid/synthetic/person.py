@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .materials import Material, draw_hair, draw_material, draw_skin
-from .patterns import Pattern
+from mscmreid.synthetic.materials import Material, draw_hair, draw_material, draw_skin
+from mscmreid.synthetic.patterns import Pattern
 
 UPPERS = ("t-shirt", "top", "shirt", "jacket", "hoodie", "vest", "coat", "dress", "poncho")
 LOWERS = ("trousers", "wide trousers", "leggings", "shorts", "short skirt", "long skirt")

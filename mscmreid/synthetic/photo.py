@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .body import Pose
-from .figure import build_figure
-from .materials import Material
-from .person import Person
-from .raster import Placement, Raster, rasterize
-from .scene import PANORAMA, Camera
+from mscmreid.synthetic.body import Pose
+from mscmreid.synthetic.figure import build_figure
+from mscmreid.synthetic.materials import Material
+from mscmreid.synthetic.person import Person
+from mscmreid.synthetic.raster import Placement, Raster, rasterize
+from mscmreid.synthetic.scene import PANORAMA, Camera
 
 
 @dataclass(frozen=True)

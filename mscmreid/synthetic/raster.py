@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .body import NUM_WIDTHS, Part
-from .patterns import Surface, pattern_mask
+from mscmreid.synthetic.body import NUM_WIDTHS, Part
+from mscmreid.synthetic.patterns import Surface, pattern_mask
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TextIO
 
-from .painter import Painter
-from .plan import Frame, Options, Plan, make_plan, sysu_permutations
+from mscmreid.synthetic.painter import Painter
+from mscmreid.synthetic.plan import Frame, Options, Plan, make_plan, sysu_permutations
 
 MANIFEST = "synthetic.json"
 FORMAT_VERSION = 1

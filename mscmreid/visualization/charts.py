@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .pairs import PairDistances
-from .svg import Plot, element, label, picture, points, round_ticks
+from mscmreid.visualization.pairs import PairDistances
+from mscmreid.visualization.svg import Plot, element, label, picture, points, round_ticks
 
 NAMED_RANKS = (1, 5, 10, 20)
 

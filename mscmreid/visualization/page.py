@@ -7,9 +7,8 @@ from html import escape
 
 from mscmreid.evaluation import Result
 from mscmreid.evaluation.results import MEASURES
-
-from .style import CSS
-from .svg import element
+from mscmreid.visualization.style import CSS
+from mscmreid.visualization.svg import element
 
 MEASURE_NAMES = {"R1": "Rank-1", "R5": "Rank-5", "R10": "Rank-10", "R20": "Rank-20", "mAP": "mAP", "mINP": "mINP"}
 HEADLINE = ("R1", "R10", "mAP", "mINP")

@@ -8,8 +8,7 @@ import numpy as np
 
 from mscmreid.evaluation import FeatureTable, Selection
 from mscmreid.evaluation.similarity import similarities
-
-from .nearest import ignored_rows
+from mscmreid.visualization.nearest import ignored_rows
 
 BINS = 2000
 MAX_QUERIES = 2000

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result
-
-from .nearest import Nearest, choose_queries, nearest_rows
-from .rankings import RankedImage, Ranking
+from mscmreid.visualization.nearest import Nearest, choose_queries, nearest_rows
+from mscmreid.visualization.rankings import RankedImage, Ranking
 
 
 def evaluation_rankings(

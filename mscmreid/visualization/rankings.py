@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from mscmreid.files import written_atomically
+from mscmreid.fileio import written_atomically
 
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"

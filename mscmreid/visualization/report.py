@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pair_values
-
-from .charts import camera_chart, cmc_chart, distance_chart
-from .nearest import choose_queries, nearest_rows
-from .page import document, facts, heading, section
-from .pairs import pair_distances
-from .svg import element
-from .tiles import Tiles
+from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
+from mscmreid.visualization.nearest import choose_queries, nearest_rows
+from mscmreid.visualization.page import document, facts, heading, section
+from mscmreid.visualization.pairs import pair_distances
+from mscmreid.visualization.svg import element
+from mscmreid.visualization.tiles import Tiles
 
 
 def results_report(results: Sequence[Result]) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from mscmreid.evaluation import FeatureTable
-
-from .nearest import Nearest
-from .rankings import open_image
-from .svg import element
+from mscmreid.visualization.nearest import Nearest
+from mscmreid.visualization.rankings import open_image
+from mscmreid.visualization.svg import element
 
 THUMBNAIL = (96, 192)  # width, height that images are fitted into, in pixels
 

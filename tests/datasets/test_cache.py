@@ -19,7 +19,7 @@ import pytest
 from mscmreid.datasets import SYSUMM01, UndecodableImageError, load_image
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.cache import cache_key, find_undecodable, open_or_build
-from mscmreid.datasets.scan import FolderScan, ImageRow
+from mscmreid.datasets.listing import FolderScan, ImageRow
 
 SIZE = (16, 8)
 

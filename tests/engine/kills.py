@@ -36,7 +36,7 @@ from ports import free_port
 from toy_runs import logged_scalars, make_toy_sysu, toy_run, without_times
 
 from mscmreid.apis import train
-from mscmreid.engine.checkpoint import read_checkpoint
+from mscmreid.engine.runner.checkpoint import read_checkpoint
 
 EPOCHS, ITERATIONS = 4, 10
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mscmreid.engine import checkpoint as ckpt
+from mscmreid.engine.runner import checkpoint as ckpt
 
 
 def write(path: Path, value: float = 1.0) -> Path:

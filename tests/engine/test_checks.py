@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from mscmreid.engine.checks import check_num_classes, check_split, local_batch_size, local_dataloader
+from mscmreid.engine.runner.checks import check_num_classes, check_split, local_batch_size, local_dataloader
 
 
 def test_the_global_batch_is_shared_evenly():

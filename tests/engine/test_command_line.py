@@ -14,7 +14,7 @@ import pytest
 import torch
 from ports import free_port
 
-from mscmreid.engine.checkpoint import read_checkpoint
+from mscmreid.engine.runner.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 

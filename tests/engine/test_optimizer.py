@@ -10,8 +10,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
-from mscmreid.engine.optim_wrapper import AutocastOptimWrapper, usable_precision
-from mscmreid.engine.param_groups import ReIDOptimWrapperConstructor, parameter_groups
+from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper, usable_precision
+from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor, parameter_groups
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

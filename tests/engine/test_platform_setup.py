@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mscmreid.engine import platform
-from mscmreid.engine.reproducible import seed_everything, seed_worker
+from mscmreid.engine.hooks.reproducible_hook import seed_everything, seed_worker
+from mscmreid.engine.runner import processes as platform
 
 
 def draws() -> tuple:
@@ -71,7 +71,7 @@ def test_memory_is_measured():
 def test_no_more_workers_are_started_than_there_are_cores(monkeypatch):
     from mmengine.runner import Runner
 
-    from mscmreid.engine import runner
+    from mscmreid.engine.runner import runner
 
     built = []
     monkeypatch.setattr(runner, "available_cores", lambda: 2)

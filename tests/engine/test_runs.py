@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from toy_runs import logged_scalars
 
 from mscmreid.apis import init_model, test, train
-from mscmreid.engine.checkpoint import read_checkpoint
+from mscmreid.engine.runner.checkpoint import read_checkpoint
 from mscmreid.registry import RUNNERS
 
 run_test = test  # pytest would take the function for a test

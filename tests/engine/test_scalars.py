@@ -8,7 +8,8 @@ from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.logging import MessageHub
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mscmreid.engine.scalars import DeferredScalarsHook, ReIDLogProcessor
+from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
+from mscmreid.engine.runner.log_processor import ReIDLogProcessor
 
 
 def make_runner(name: str, hook, num_batches: int = 7) -> SimpleNamespace:

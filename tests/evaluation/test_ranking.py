@@ -14,12 +14,12 @@ from slow_ranking import rank_slowly
 from mscmreid.evaluation import (
     ExclusionRule,
     Selection,
+    match_ranks,
     merge_rankings,
     rank_distances,
     rank_features,
     rank_selections,
     ranking,
-    ranking_core,
 )
 
 DATA = Path(__file__).parents[1] / "data"
@@ -49,9 +49,9 @@ def test_equals_the_slow_twin(sort_from, few_rows, problem, rule, identity, chun
     distance, q_pids, g_pids, q_cams, g_cams = problem
     expected = rank_slowly(distance, q_pids, g_pids, q_cams, g_cams, rule, identity)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking_core, "SORT_FROM", sort_from)
-        patch.setattr(ranking_core, "FEW_ROWS", few_rows)
-        patch.setattr(ranking_core, "TURNED_ROWS", 4)
+        patch.setattr(match_ranks, "SORT_FROM", sort_from)
+        patch.setattr(match_ranks, "FEW_ROWS", few_rows)
+        patch.setattr(match_ranks, "TURNED_ROWS", 4)
         patch.setattr(ranking, "WORK_BYTES", 0)
         arguments = dict(rule=rule, identity_cmc=identity, memory_bytes=chunk * 2000)  # one to all queries at a time
         if not any(expected):
@@ -201,7 +201,7 @@ def test_shared_products_give_what_single_rankings_give():
 def test_count_true_counts_long_rows():
     mask = np.random.RandomState(0).rand(3, 5000) < 0.9
     mask[1] = True
-    assert ranking_core.count_true(mask).tolist() == mask.sum(axis=1).tolist()
+    assert match_ranks.count_true(mask).tolist() == mask.sum(axis=1).tolist()
 
 
 class TestErrors:

@@ -211,7 +211,7 @@ def test_eval_features_gives_the_table_of_evaluate(table, tmp_path, capsys):
 
 
 def test_results_table_tool(table, tmp_path, capsys):
-    tool = load_tool("results_table")
+    tool = load_tool("analysis_tools/results_table")
     save_results(results_of(table), tmp_path / "a.json")
     save_results(results_of(table, SYSUProtocol(trials=2)), tmp_path / "b.json")
     with pytest.raises(ValueError, match=r"they differ in trials \(\[0, 1, 2\] in a, \[0, 1\] in b\)"):

@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from mscmreid.apis.official import convert, official_name, read_official
 from mscmreid.models import CrossModalReID
+from mscmreid.models.official import convert, official_name, read_official
 
 
 class Harmful:

@@ -21,8 +21,8 @@ from mscmreid.apis import load_config
 from mscmreid.apis import test as run_test
 from mscmreid.datasets.loading import reid_collate
 from mscmreid.datasets.samplers import CrossModalityIdentitySampler
-from mscmreid.engine.parallel import ReIDDistributedDataParallel
-from mscmreid.engine.sync_batch_norm import convert_sync_batch_norm
+from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
+from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.evaluation.metric import VIReIDMetric
 from mscmreid.models.gather import gather_rows
 from mscmreid.models.losses import (

@@ -24,7 +24,7 @@ STEPS = [f"{system} {norm}" for system in SYSTEMS for norm in ("frozen", "synced
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images (an odd number of them for testing) and a checkpoint."""
-    from mscmreid.engine.checkpoint import write_checkpoint
+    from mscmreid.engine.runner.checkpoint import write_checkpoint
 
     folder = tmp_path_factory.mktemp("parallel")
     root = make_sysu(folder / "SYSU-MM01", train=(1, 2, 5, 6), val=(8,), test=(3, 9, 10))

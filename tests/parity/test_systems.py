@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 import mscmreid.registry
 from mscmreid.apis import init_model
-from mscmreid.apis.official import official_name
+from mscmreid.models.official import official_name
 from mscmreid.structures import Rows
 
 MSCM_STREAMS = (

@@ -79,7 +79,7 @@ def test_what_does_not_say_that_a_batch_norm_follows_is_left_alone():
 def test_a_test_run_extracts_with_a_folded_copy_of_the_present_weights():
     from types import SimpleNamespace
 
-    from mscmreid.engine.loops import ReIDTestLoop
+    from mscmreid.engine.runner.loops import ReIDTestLoop
 
     model = unsettled("mscm")
     loop = object.__new__(ReIDTestLoop)

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from toy_models import pixel_batch, toy_model
 
 from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor
-from mscmreid.engine.allocator import keep_freed_memory
+from mscmreid.engine.runner.allocator import keep_freed_memory
 
 
 @pytest.mark.parametrize(

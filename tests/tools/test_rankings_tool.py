@@ -11,8 +11,8 @@ from PIL import Image
 from tool_modules import load_tool
 from toy_people import toy_table
 
-from mscmreid.apis.baselines import chance_comparison, comparison_table, pixel_comparisons, untrained_comparison
 from mscmreid.evaluation import LLCMProtocol, RegDBProtocol, SYSUProtocol, evaluate
+from mscmreid.experiments.baselines import chance_comparison, comparison_table, pixel_comparisons, untrained_comparison
 from mscmreid.visualization.nearest import ignored_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_the_table_has_mean_and_deviation(table):
 
 
 def test_the_tool_draws_a_picture_and_prints_floors_and_result(table, features, root, tmp_path, capsys):
-    tool = load_tool("draw_rankings")
+    tool = load_tool("analysis_tools/draw_rankings")
     out = tmp_path / "rankings.png"
     tool.main([features, str(out), "--data-root", str(root), "--queries", "3", "--top", "4", "--baselines"])
     text = capsys.readouterr().out
@@ -102,13 +102,13 @@ def test_the_tool_draws_a_picture_and_prints_floors_and_result(table, features, 
 
 @pytest.mark.parametrize("how", ["best", "worst", "hardest", "first"])
 def test_other_queries_other_pictures(features, tmp_path, how):
-    tool = load_tool("draw_rankings")
+    tool = load_tool("analysis_tools/draw_rankings")
     tool.main([features, str(tmp_path / "a.webp"), "--select", how, "--protocol", "indoor", "--feature", "sum"])
     assert (tmp_path / "a.webp").stat().st_size > 1000
 
 
 def test_what_cannot_be_drawn_is_told(features, tmp_path):
-    tool = load_tool("draw_rankings")
+    tool = load_tool("analysis_tools/draw_rankings")
     with pytest.raises(FileNotFoundError, match="is the data root right"):
         tool.main([features, str(tmp_path / "a.png"), "--data-root", str(tmp_path)])
     with pytest.raises(ValueError, match=r"must end in \.png"):
@@ -119,7 +119,7 @@ def test_what_cannot_be_drawn_is_told(features, tmp_path):
 
 
 def test_own_data_is_drawn_under_a_general_protocol(features, tmp_path, capsys):
-    tool = load_tool("draw_rankings")
+    tool = load_tool("analysis_tools/draw_rankings")
     sides = ["--query", "modality=visible", "cameras=1", "--gallery", "modality=infrared"]
     tool.main([features, str(tmp_path / "a.png"), *sides, "--exclude", "id-camera"])
     assert "visible cameras 1 -> infrared" in capsys.readouterr().out

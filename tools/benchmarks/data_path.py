@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from views import MEAN, STD, our_views, per_image_views
 
 from mscmreid.datasets import SYSUMM01, CrossModalityIdentitySampler, PlainFolder, reid_collate
-from mscmreid.engine.platform import preload_workers, start_method
+from mscmreid.engine.runner.processes import preload_workers, start_method
 from mscmreid.models import ReIDDataPreprocessor
 from mscmreid.models.views import view_generator
 from mscmreid.structures import MODALITIES, ReIDDataSample

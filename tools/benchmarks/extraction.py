@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from training_step import CONFIG, make_model
 
 from mscmreid.apis import load_config
-from mscmreid.apis.model_info import model_info
-from mscmreid.engine.allocator import keep_freed_memory
+from mscmreid.engine.runner.allocator import keep_freed_memory
+from mscmreid.experiments.costs import model_info
 from mscmreid.models.folding import inference_copy
 
 SIDES = ("plain", "here", "compiled")

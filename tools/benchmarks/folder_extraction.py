@@ -33,7 +33,7 @@ def extract(folder: str, cache_dir: str) -> dict[str, float]:
     import resource
 
     from mscmreid.apis import init_model, load_config
-    from mscmreid.apis.folders import extract_folder
+    from mscmreid.retrieval.shards import extract_folder
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

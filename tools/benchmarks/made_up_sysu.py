@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mscmreid.datasets import cache as image_cache
-from mscmreid.datasets.scan import ImageRow
+from mscmreid.datasets.listing import ImageRow
 
 SPLITS = {"train": range(1, 297), "val": range(297, 396), "test": range(396, 492)}
 COUNTS = {  # (visible, infrared) images as published

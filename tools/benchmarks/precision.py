@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mscmreid.apis import init_model, load_config, train
-from mscmreid.engine.checkpoint import trained_checkpoint
+from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.evaluation import FeatureTable, evaluate
 from mscmreid.models.folding import inference_copy
 from mscmreid.registry import METRICS, RUNNERS

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from measuring import GOAL_PREFIX, machine
 
-from mscmreid.files import written_atomically
+from mscmreid.fileio import written_atomically
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

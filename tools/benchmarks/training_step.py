@@ -30,9 +30,9 @@ from torch.nn import functional as F
 from views import per_image_views
 
 from mscmreid.apis import load_config
-from mscmreid.apis.model_info import model_info
 from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor
-from mscmreid.engine.allocator import keep_freed_memory
+from mscmreid.engine.runner.allocator import keep_freed_memory
+from mscmreid.experiments.costs import model_info
 from mscmreid.models import CrossModalReID
 from mscmreid.registry import MODELS
 from mscmreid.structures import ReIDDataSample, Rows

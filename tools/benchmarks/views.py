@@ -22,7 +22,7 @@ from measuring import at_least, fastest, table
 from torch import Tensor
 from torchvision import transforms
 
-from mscmreid.engine.allocator import keep_freed_memory
+from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.models.views import View, view_generator
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -17,8 +17,8 @@ import torch
 from mmengine.config import Config
 
 import mscmreid.registry
-from mscmreid.apis.official import SYSTEMS, convert, read_official
-from mscmreid.files import atomic_save, sha256_of
+from mscmreid.fileio import atomic_save, sha256_of
+from mscmreid.models.official import SYSTEMS, convert, read_official
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

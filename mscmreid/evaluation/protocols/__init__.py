@@ -1,10 +1,10 @@
 """Evaluation protocols: small registered objects over the metadata of a data set's rows."""
 
-from .base import DIRECTIONS, Columns, Protocol, trial_numbers
-from .general import GeneralProtocol
-from .llcm import LLCMProtocol
-from .regdb import RegDBProtocol
-from .sysu import SYSUProtocol
+from mscmreid.evaluation.protocols.base import DIRECTIONS, Columns, Protocol, trial_numbers
+from mscmreid.evaluation.protocols.general import GeneralProtocol
+from mscmreid.evaluation.protocols.llcm import LLCMProtocol
+from mscmreid.evaluation.protocols.regdb import RegDBProtocol
+from mscmreid.evaluation.protocols.sysu import SYSUProtocol
 
 __all__ = [
     "DIRECTIONS",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ranking import Selection
-from ..rules import ExclusionRule
+from mscmreid.evaluation.ranking import Selection
+from mscmreid.evaluation.rules import ExclusionRule
 
 DIRECTIONS = ("infrared-to-visible", "visible-to-infrared")
 """Query modality first."""

@@ -8,11 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.evaluation.protocols.base import (
+    DIRECTIONS,
+    Columns,
+    Protocol,
+    check_choice,
+    draw_by_random,
+    folders,
+    pick,
+)
+from mscmreid.evaluation.ranking import Selection
+from mscmreid.evaluation.rules import ExclusionRule
 from mscmreid.registry import TASK_UTILS
-
-from ..ranking import Selection
-from ..rules import ExclusionRule
-from .base import DIRECTIONS, Columns, Protocol, check_choice, draw_by_random, folders, pick
 
 
 @TASK_UTILS.register_module()

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.evaluation.protocols.base import DIRECTIONS, Columns, Protocol, check_choice, pick
+from mscmreid.evaluation.ranking import Selection
 from mscmreid.registry import TASK_UTILS
-
-from ..ranking import Selection
-from .base import DIRECTIONS, Columns, Protocol, check_choice, pick
 
 
 @TASK_UTILS.register_module()

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
+from mscmreid.evaluation.ranking import Selection
+from mscmreid.evaluation.rules import ExclusionRule
 from mscmreid.registry import TASK_UTILS
-
-from ..ranking import Selection
-from ..rules import ExclusionRule
-from .base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 QUERY_CAMERAS = (3, 6)

@@ -1,8 +1,8 @@
 """What can be inserted into the trunk: ``forward(x, maps, rows) -> (x, rows)``."""
 
-from .dee import DEE
-from .mfa import MFA
-from .mimb import MIMB
-from .nonlocal_block import NonLocal
+from mscmreid.models.plugins.dee import DEE
+from mscmreid.models.plugins.mfa import MFA
+from mscmreid.models.plugins.mimb import MIMB
+from mscmreid.models.plugins.nonlocal_block import NonLocal
 
 __all__ = ["DEE", "MFA", "MIMB", "NonLocal"]

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.plugins.nonlocal_block import dot_product_attention
 from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
-
-from .nonlocal_block import dot_product_attention
 
 
 def channel_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:

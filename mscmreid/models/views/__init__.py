@@ -1,10 +1,10 @@
 """Augmented versions of images: random operations on batches, and views, which are sequences of them."""
 
-from .channels import AdaptiveGray, ChannelScale, ChannelToAll, InfraredGray
-from .erase import RandomErase
-from .geometry import HorizontalFlip, PadCrop
-from .intensity import Normalize, RandomBrightness, RandomGrayscale
-from .view import View, ViewOp, view_generator
+from mscmreid.models.views.channels import AdaptiveGray, ChannelScale, ChannelToAll, InfraredGray
+from mscmreid.models.views.erase import RandomErase
+from mscmreid.models.views.geometry import HorizontalFlip, PadCrop
+from mscmreid.models.views.intensity import Normalize, RandomBrightness, RandomGrayscale
+from mscmreid.models.views.view import View, ViewOp, view_generator
 
 __all__ = [
     "AdaptiveGray",

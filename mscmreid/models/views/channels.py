@@ -10,9 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mscmreid.registry import TRANSFORMS
-
-from .rowwise import (
+from mscmreid.models.views.rowwise import (
     change_rows,
     check_prob,
     check_range,
@@ -23,6 +21,7 @@ from .rowwise import (
     to_channels_last,
     uniform,
 )
+from mscmreid.registry import TRANSFORMS
 
 GRAY, KEEP = 3, 4
 """Choices beside the channels 0, 1, 2 of :func:`copy_channel`."""

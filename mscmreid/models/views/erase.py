@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mscmreid.models.views.rowwise import (
+    check_prob,
+    check_range,
+    goes_by_row,
+    lane_values,
+    lanes,
+    require_dtype,
+    to_channels_last,
+    uniform,
+)
 from mscmreid.registry import TRANSFORMS
-
-from .rowwise import check_prob, check_range, goes_by_row, lane_values, lanes, require_dtype, to_channels_last, uniform
 
 
 def draw_rectangles(

@@ -6,9 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mscmreid.models.views.rowwise import (
+    change_rows,
+    check_prob,
+    from_pixels,
+    goes_by_row,
+    pixels,
+    require_dtype,
+    to_channels_last,
+)
 from mscmreid.registry import TRANSFORMS
-
-from .rowwise import change_rows, check_prob, from_pixels, goes_by_row, pixels, require_dtype, to_channels_last
 
 
 def _overlap(offset: int, padding: int, length: int) -> tuple[slice, slice]:

@@ -9,9 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mscmreid.registry import TRANSFORMS
-
-from .rowwise import (
+from mscmreid.models.views.rowwise import (
     change_rows,
     check_prob,
     check_range,
@@ -25,6 +23,7 @@ from .rowwise import (
     to_channels_last,
     uniform,
 )
+from mscmreid.registry import TRANSFORMS
 
 
 def grayscale_batch(x: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mscmreid.models.views.intensity import Normalize
 from mscmreid.registry import TRANSFORMS
 from mscmreid.structures import modality_index
-
-from .intensity import Normalize
 
 Draws = dict[str, Tensor]
 

@@ -1,0 +1,70 @@
+"""Command-line options of the tools that work on a feature file: which file, which protocols."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mscmreid.evaluation.features import FeatureTable
+from mscmreid.evaluation.presets import DATASETS, protocols_of
+from mscmreid.evaluation.protocols import GeneralProtocol, Protocol
+
+
+def add_feature_options(parser: argparse.ArgumentParser) -> None:
+    """The options that :func:`read_features` reads; the file itself is the positional argument ``features``."""
+    parser.add_argument("--npy", help="(N, D) array of a .csv's rows")
+    parser.add_argument("--dataset", choices=list(DATASETS), help="default: the data set named in the file")
+    parser.add_argument("--split", help="name of the split in the results, for files that do not say")
+    parser.add_argument(
+        "--protocol", nargs="+", help="all, indoor, all_multi, all_official, ..., every (default: published)"
+    )
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction, help="default: if mirrored features are there")
+    parser.add_argument("--normalize", action="store_true", help="scale every feature row to unit length first")
+    own = parser.add_argument_group("own data, instead of --dataset")
+    own.add_argument("--query", nargs="+", metavar="KEY=VALUE", help="modality=infrared cameras=3,6 role=query")
+    own.add_argument("--gallery", nargs="+", metavar="KEY=VALUE", help="the same for the gallery")
+    own.add_argument("--exclude", default="none", choices=["none", "camera", "id-camera"])
+    own.add_argument("--shots", type=int, help="gallery images drawn per id and camera (default: all)")
+    own.add_argument("--identity-cmc", action="store_true", help="rank identities, each at its best row")
+
+
+def read_features(args: argparse.Namespace) -> tuple[FeatureTable, list[Protocol]]:
+    """The feature table and the protocols that the options ask for.
+
+    Args:
+        args: with ``features``, the options of :func:`add_feature_options`, and ``data_root`` (None: as the file
+            says).
+    """
+    table = FeatureTable.load(args.features, args.npy)
+    if args.normalize:
+        table = table.normalized()
+    for name, value in (("data_root", args.data_root), ("split", args.split)):
+        if value is not None:
+            table.meta[name] = value
+    return table, choose_protocols(args, table)
+
+
+def choose_protocols(args: argparse.Namespace, table: FeatureTable) -> list[Protocol]:
+    """The protocols that the options ask for."""
+    if args.query or args.gallery:
+        if not (args.query and args.gallery) or args.dataset or args.protocol:
+            raise ValueError("own data needs --query and --gallery, without --dataset and --protocol")
+        sides = conditions(args.query), conditions(args.gallery)
+        return [GeneralProtocol(*sides, exclude=args.exclude, shots=args.shots, identity_cmc=args.identity_cmc)]
+    named = table.meta.get("dataset_name")
+    dataset = args.dataset or {name: short for short, name in DATASETS.items()}.get(str(named))
+    if dataset is None:
+        raise ValueError(f"the file names the data set {named!r}: say --dataset, or --query and --gallery")
+    table.meta.setdefault("dataset_name", DATASETS[dataset])
+    return protocols_of(dataset, args.protocol)
+
+
+def conditions(pairs: Sequence[str]) -> dict:
+    """``['modality=infrared', 'cameras=3,6']`` as keyword conditions of a general protocol."""
+    found: dict = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"conditions are KEY=VALUE, found {pair!r}")
+        found[key] = [int(camera) for camera in value.split(",")] if key == "cameras" else value
+    return found

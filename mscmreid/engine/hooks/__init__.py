@@ -1,0 +1,1 @@
+"""Hooks: checkpoints, randomness, logged values."""

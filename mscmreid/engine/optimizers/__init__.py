@@ -1,0 +1,1 @@
+"""Optimizer wrapper and its parameter groups."""

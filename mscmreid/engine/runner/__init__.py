@@ -1,0 +1,1 @@
+"""The Runner, its loops, and the files and processes it works with."""

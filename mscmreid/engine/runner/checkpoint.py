@@ -1,0 +1,302 @@
+"""Checkpoint files: written whole or not at all, checked before they are trusted, loaded strictly."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor, nn
+
+from mscmreid.fileio import safe_load, written_atomically
+
+LAST = "last_checkpoint"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class BrokenCheckpointError(ValueError):
+    """A checkpoint file is truncated or damaged."""
+
+
+def verify_checkpoint(path: str | Path) -> None:
+    """Read every entry of a torch file and compare it with its CRC-32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BrokenCheckpointError: the file ends early or an entry differs from its checksum.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint: expected a file at {path}, found none")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise BrokenCheckpointError(
+            f"{path} is not a whole checkpoint ({error}; {path.stat().st_size:,} bytes)"
+        ) from error
+    if broken is not None:
+        raise BrokenCheckpointError(f"{path} is damaged: entry {broken!r} differs from its checksum")
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Write to a temporary name beside ``path``, check what was written, then move it into place.
+
+    Raises:
+        OSError: it could not be written (a full disk is named as such); an older file at ``path`` is left as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(dict(checkpoint), file)
+            file.flush()
+            os.fsync(file.fileno())
+        verify_checkpoint(temporary)
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        code = _disk_error(error)
+        if code in _FULL:
+            raise OSError(
+                code, f"no space left to write the checkpoint {path}; free some and go on with --resume"
+            ) from error
+        raise
+
+
+def _disk_error(error: BaseException | None) -> int | None:
+    """errno of the OSError that ``error`` is or came from (torch wraps it)."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a small text file whole or not at all."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(text)
+
+
+def remove_leftovers(folder: str | Path) -> list[str]:
+    """Delete what a killed run left half written in ``folder``; returns the names."""
+    left = sorted(Path(folder).glob(".*.pth.tmp"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return [path.name for path in left]
+
+
+def find_checkpoints(work_dir: str | Path) -> list[Path]:
+    """Checkpoints of a run to resume from, best first: the last one written, then its predecessors.
+
+    ``best_*.pth`` files hold no optimizer and are left out, and so are later epochs that an earlier run left there.
+    """
+    work_dir = Path(work_dir)
+    epochs = {
+        path: int(match[1])
+        for path in work_dir.glob("epoch_*.pth")
+        if (match := re.fullmatch(r"epoch_(\d+)\.pth", path.name))
+    }
+    note = work_dir / LAST
+    # the folder may have been moved since: only the name counts
+    named = work_dir / Path(note.read_text().strip()).name if note.is_file() else None
+    newest = epochs.get(named, max(epochs.values(), default=0)) if named else max(epochs.values(), default=0)
+    return sorted((path for path, epoch in epochs.items() if epoch <= newest), key=lambda p: -epochs[p])
+
+
+def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
+    """The checkpoint of the 'best' or 'last' epoch in the work folder of a finished training.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    folder = Path(work_dir)
+    found = sorted(folder.glob("best_*.pth"), key=os.path.getmtime) if which == "best" else find_checkpoints(folder)[:1]
+    if not found:
+        raise FileNotFoundError(
+            f"expected a checkpoint of the {which} epoch in {folder.absolute()}, found none; "
+            "default_hooks.checkpoint.save_best of the config says whether a best one is kept (--which last)"
+        )
+    return found[-1]
+
+
+def find_intact_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint ``--resume`` goes on from, and what was wrong with those it passed over.
+
+    Raises:
+        BrokenCheckpointError: there are checkpoints, and all are broken.
+    """
+    problems: list[str] = []
+    for path in find_checkpoints(work_dir):
+        try:
+            verify_checkpoint(path)
+        except BrokenCheckpointError as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    if problems:
+        raise BrokenCheckpointError(
+            f"no checkpoint in {work_dir} can be resumed from:\n  "
+            + "\n  ".join(problems)
+            + "\nDelete them to start from the beginning."
+        )
+    return None, problems
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint's content on the CPU: tensors, numbers, strings and containers of them, nothing executable.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BrokenCheckpointError: truncated or damaged.
+        ValueError: it does not hold a mapping.
+    """
+    path = Path(path)
+    if zipfile.is_zipfile(path) or not path.is_file():
+        verify_checkpoint(path)
+    try:
+        checkpoint = safe_load(path)
+    except (EOFError, OSError, RuntimeError) as error:
+        raise BrokenCheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: expected a torch file of tensors, numbers, strings and containers of them, found something else "
+            f"({str(error).splitlines()[0]}). Nothing of it was executed or loaded."
+        ) from error
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"{path}: expected a mapping with 'state_dict', found {type(checkpoint).__name__}")
+    return dict(checkpoint)
+
+
+def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint (``state_dict``, or the mapping itself), without 'module.' before the names.
+
+    Raises:
+        ValueError: an official file that needs conversion, or no weights at all.
+    """
+    state = checkpoint.get("state_dict", checkpoint)
+    if "net" in checkpoint and "state_dict" not in checkpoint:
+        raise ValueError(
+            f"{source} is a checkpoint of a released implementation (it has 'net'); convert it first: "
+            "python tools/model_converters/official_to_mscmreid.py SRC DST --system mscm|agw|caj|deen"
+        )
+    if not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{source}: expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True) -> str:
+    """Copy a state dict into a model.
+
+    Args:
+        model: not wrapped.
+        state: weights by name.
+        source: for messages.
+        strict: every name and shape must fit. Otherwise what fits is loaded, and the rest is reported.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        ValueError: something is missing, unexpected or of another shape (strict), or nothing fits at all.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    reshaped = [
+        f"{name}: checkpoint {tuple(state[name].shape)}, model {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    fitting = len(own) - len(missing) - len(reshaped)
+    if (strict and (missing or unexpected or reshaped)) or not fitting:
+        raise ValueError(_misfit(source, missing, unexpected, reshaped, fitting))
+    wrong_shape = {line.split(": ")[0] for line in reshaped}
+    model.load_state_dict({k: v for k, v in state.items() if k in own and k not in wrong_shape}, strict=False)
+    line = f"{fitting} of {len(own)} entries loaded from {source}"
+    if strict:
+        return line
+    return f"{line}; not in it: {missing}; not used of it: {unexpected}; of another shape: {reshaped}"
+
+
+def _misfit(source: str | Path, missing: list[str], unexpected: list[str], reshaped: list[str], fitting: int) -> str:
+    lines = [f"{source} does not fit the model of this config ({fitting} entries fit):"]
+    classes = [line for line in reshaped if line.startswith("head.classifier.weight")]
+    if classes:
+        counts = re.findall(r"\((\d+),", classes[0])
+        lines.append(
+            f"  it was trained on {counts[0]} identities, the config says num_classes={counts[1]}: "
+            "use the config of its data set"
+        )
+    for title, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            lines.append(f"  {title}: {', '.join(names[:5])}{more}")
+    lines.append("Test and train with the config that the checkpoint was made with.")
+    return "\n".join(lines)
+
+
+def check_resumable(checkpoint: Mapping[str, Any], source: str | Path, seed: int) -> None:
+    """A checkpoint must hold all that training goes on from, and have been made with the same seed.
+
+    Raises:
+        ValueError: it does not, or was not.
+    """
+    absent = [k for k in ("meta", "optimizer", "param_schedulers", "message_hub") if k not in checkpoint]
+    if absent:
+        raise ValueError(
+            f"{source} cannot be resumed: it has no {absent} (best_*.pth and converted files hold weights only). "
+            "Resume from an epoch_*.pth, or start from its weights with --cfg-options load_from=FILE"
+        )
+    made_with = checkpoint["meta"].get("seed")
+    if made_with is not None and made_with != seed:
+        raise ValueError(
+            f"{source} was made with seed {made_with}, this run has {seed}: "
+            f"resume with --cfg-options randomness.seed={made_with}"
+        )
+
+
+def schedule_changes(configured: Sequence[Mapping[str, Any]], resumed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the schedules in a checkpoint differ from the config's, leaving out where they stand."""
+    position = {"last_step", "_global_step", "_last_value", "base_values"}
+    if len(configured) != len(resumed):
+        return [f"the config has {len(configured)} schedulers, the checkpoint {len(resumed)}"]
+    return [
+        f"{key} {old[key]!r} of the checkpoint, {new[key]!r} of the config"
+        for new, old in zip(configured, resumed, strict=True)
+        for key in new
+        if key not in position and old.get(key) != new[key]
+    ]
+
+
+def plain_hub(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A message hub's state with its histories as tensors, so that the file holds no object of any class."""
+    scalars = {
+        name: dict(
+            values=torch.as_tensor(buffer.data[0], dtype=torch.float64),
+            counts=torch.as_tensor(buffer.data[1], dtype=torch.int64),
+            max_length=buffer.max_length,
+        )
+        for name, buffer in state["log_scalars"].items()
+    }
+    info = {k: v.item() if isinstance(v, np.generic) else v for k, v in state["runtime_info"].items()}
+    return dict(log_scalars=scalars, runtime_info=info, resumed_keys=dict(state["resumed_keys"]))
+
+
+def restored_hub(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`plain_hub`."""
+    scalars = {}
+    for name, entry in state["log_scalars"].items():
+        if isinstance(entry, Mapping):
+            entry = HistoryBuffer(entry["values"].numpy(), entry["counts"].numpy(), entry["max_length"])
+        scalars[name] = entry
+    return dict(state, log_scalars=scalars)

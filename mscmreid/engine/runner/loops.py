@@ -1,0 +1,153 @@
+"""Validation and test loops that extract only the rows a metric asks for, in the precision the config says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, TestLoop, ValLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
+from mscmreid.models.folding import inference_copy
+from mscmreid.registry import DATASETS, LOOPS
+
+
+def rows_needed(evaluator: Evaluator, columns: dict[str, Any]) -> np.ndarray | None:
+    """Indices of the rows that the evaluator's metrics need, sorted; None if one of them needs all.
+
+    Args:
+        evaluator: its metrics may have ``rows_needed(columns) -> indices``.
+        columns: what a data set's ``rows()`` returns.
+    """
+    needed: list[np.ndarray] = []
+    for metric in evaluator.metrics:
+        # kept features are for protocols to come, so all of them are kept
+        if not hasattr(metric, "rows_needed") or getattr(metric, "out_features", None):
+            return None
+        rows = metric.rows_needed(columns)
+        if rows is None:
+            return None
+        needed.append(np.asarray(rows, dtype=np.int64))
+    return np.unique(np.concatenate(needed)) if needed else None
+
+
+def build_restricted(
+    runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list
+) -> tuple[DataLoader | dict, Evaluator]:
+    """The data loader's config with its data set built and restricted to what the evaluator needs, and the evaluator.
+
+    Raises:
+        ValueError: the metrics need no row at all.
+    """
+    if not isinstance(evaluator, Evaluator):
+        evaluator = runner.build_evaluator(evaluator)
+    if isinstance(dataloader, DataLoader):
+        return dataloader, evaluator
+    dataset = dataloader["dataset"]
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+        dataset.full_init()
+    evaluator.dataset_meta = dataset.metainfo
+    if hasattr(dataset, "rows"):
+        total = len(dataset)
+        indices = rows_needed(evaluator, dataset.rows())
+        if indices is not None and len(indices) == 0:
+            raise ValueError(
+                f"the metrics need none of the {total} images of {dataset.metainfo}: check their protocols"
+            )
+        if indices is not None and len(indices) < total:
+            dataset.get_subset_([int(i) for i in indices])
+            runner.logger.info(f"extracting {len(indices):,} of {total:,} images: the ones its protocols use")
+    return dict(dataloader, dataset=dataset), evaluator
+
+
+class _ExtractionLoop:
+    """What validation and test share."""
+
+    mode: str
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        precision: str = "float32",
+    ) -> None:
+        dataloader, evaluator = build_restricted(runner, dataloader, evaluator)
+        super().__init__(runner, dataloader, evaluator)  # type: ignore[call-arg]
+        self.device_type = next(runner.model.parameters()).device.type
+        self.precision = usable_precision(precision, self.device_type)
+
+    def inference_model(self) -> nn.Module:
+        """What extracts the features."""
+        return self.runner.model  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Features of one batch, handed to the metrics."""
+        runner, mode = self.runner, self.mode  # type: ignore[attr-defined]
+        runner.call_hook(f"before_{mode}_iter", batch_idx=idx, data_batch=data_batch)
+        dtype = PRECISIONS[self.precision]
+        with torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32):
+            outputs = getattr(self.inference_model(), f"{mode}_step")(data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)  # type: ignore[attr-defined]
+        runner.call_hook(f"after_{mode}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+
+@LOOPS.register_module()
+class ReIDValLoop(_ExtractionLoop, ValLoop):
+    """Validation: extracts the rows that the metric's protocols use (such as the queries and one gallery draw).
+
+    Args:
+        runner, dataloader, evaluator: given by the Runner.
+        precision: 'float32', 'bfloat16' or 'float16' of the forward pass; features are float32.
+    """
+
+    mode = "val"
+
+
+@LOOPS.register_module()
+class ReIDTestLoop(_ExtractionLoop, TestLoop):
+    """Test: every protocol and trial of the metric over one extraction.
+
+    Args:
+        runner, dataloader, evaluator, precision: see :class:`ReIDValLoop`.
+        fold_batch_norms: extract with a copy of the model whose batch norms are folded into its convolutions; features
+            differ from the unfolded model's by rounding.
+    """
+
+    mode = "test"
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        precision: str = "float32",
+        fold_batch_norms: bool = True,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, precision)
+        self.fold_batch_norms = fold_batch_norms
+        self._copy: nn.Module | None = None
+
+    def run(self) -> dict:
+        """Extract and evaluate; MMEngine's, from the weights as they are now."""
+        self._copy = None
+        metrics = super().run()
+        self._copy = None
+        return metrics
+
+    def inference_model(self) -> nn.Module:
+        """A folded copy, made at the first batch: hooks may change the weights just before."""
+        if not self.fold_batch_norms:
+            return super().inference_model()
+        if self._copy is None:
+            model = self.runner.model
+            bare = model.module if is_model_wrapper(model) else model
+            self._copy = inference_copy(bare)
+        return self._copy

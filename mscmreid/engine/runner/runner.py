@@ -1,0 +1,285 @@
+"""MMEngine's Runner with the promises this project makes: strict loading, whole checkpoints, one global batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.dist import is_distributed, master_only
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mscmreid.engine.runner.allocator import keep_freed_memory
+from mscmreid.engine.runner.checkpoint import (
+    check_resumable,
+    find_intact_checkpoint,
+    load_weights,
+    plain_hub,
+    read_checkpoint,
+    restored_hub,
+    schedule_changes,
+    state_dict_of,
+    write_checkpoint,
+)
+from mscmreid.engine.runner.checks import check_num_classes, check_split, local_dataloader
+from mscmreid.engine.runner.processes import (
+    available_cores,
+    init_cpu_group,
+    limit_threads,
+    preload_workers,
+    start_method,
+)
+from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
+from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
+
+
+@RUNNERS.register_module()
+class ReIDRunner(Runner):
+    """The Runner that the tools use (``runner_type='ReIDRunner'``). What differs from MMEngine's:
+
+    - ``train_dataloader.batch_size`` is the *global* batch (2 x P x K images); every process gets its even share.
+    - Checkpoints are written to a temporary name, checked and moved into place; they hold no Python objects.
+    - ``load_from``, ``resume`` and tests load strictly; ``load_strict=False`` in the config loads what fits and says
+      what did not. Automatic resume passes over a damaged file, naming it.
+    - Weights that a checkpoint is about to replace are not fetched first.
+    - Runs with several processes work without GPUs.
+    - ``compile`` in the config compiles the network's parts, not the optimizer's step with it.
+    """
+
+    _train_dataloader: Any
+    _load_from: str | None
+    _resume: bool
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Memory, threads, workers, process group; then MMEngine's own set-up."""
+        if not torch.cuda.is_available():
+            keep_freed_memory()
+        env_cfg = dict(env_cfg)
+        mp_cfg = dict(env_cfg.get("mp_cfg") or {})
+        mp_cfg.setdefault("mp_start_method", start_method())
+        env_cfg["mp_cfg"] = mp_cfg
+        multiprocessing.set_start_method(mp_cfg["mp_start_method"], force=True)  # MMEngine would warn of the change
+        if self._distributed:
+            limit_threads(int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1"))))
+            if not torch.cuda.is_available() and not is_distributed():
+                init_cpu_group(self._launcher, (env_cfg.get("dist_cfg") or {}).get("timeout", 1800))
+        if mp_cfg["mp_start_method"] == "forkserver":
+            loaders = [self.cfg.get(f"{mode}_dataloader") or {} for mode in ("train", "val", "test")]
+            preload_workers(at_once=any(isinstance(loader, dict) and loader.get("num_workers") for loader in loaders))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """MMEngine's, with a data-parallel wrapper that needs no GPU as the default; so has ``sync_bn='torch'``."""
+        if self.distributed and model_wrapper_cfg is None and not is_model_wrapper(model):
+            model_wrapper_cfg = dict(
+                type="mscmreid.ReIDDistributedDataParallel",
+                find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+            )
+        sync_bn = self.cfg.get("sync_bn")
+        if self.distributed and sync_bn and not torch.cuda.is_available() and not is_model_wrapper(model):
+            if sync_bn != "torch":
+                raise ValueError(f"without a GPU sync_bn must be 'torch' (or left out), found {sync_bn!r}")
+            return MODEL_WRAPPERS.build(dict(model_wrapper_cfg or {}, module=convert_sync_batch_norm(model)))
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """MMEngine's, with this process's share of the global batch; the head's classes must be the data's."""
+        if isinstance(loop, BaseLoop):
+            return loop
+        if isinstance(self._train_dataloader, dict):
+            self._train_dataloader = local_dataloader(self._train_dataloader, self.world_size)
+        built = super().build_train_loop(loop)
+        check_num_classes(self._bare_model, built.dataloader.dataset)
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """MMEngine's; what is validated on must be of the split that is trained on (RegDB)."""
+        built = super().build_val_loop(loop)
+        if isinstance(self._train_loop, BaseLoop):
+            trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
+            validated_on = getattr(built.dataloader.dataset, "metainfo", None)
+            check_split(trained_on, validated_on, "the model of this config")
+        return built
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """MMEngine's, without what torch warns about or refuses: pinned memory without a GPU, more workers than this
+        process may use cores, options of workers where there are none."""
+        if isinstance(dataloader, dict):
+            dataloader = dict(dataloader)
+            if not torch.cuda.is_available():
+                dataloader.pop("pin_memory", None)
+            cores = available_cores()
+            if dataloader.get("num_workers", 0) > cores:
+                print_log(
+                    f"num_workers: {cores} instead of {dataloader['num_workers']}, the cores there are", "current"
+                )
+                dataloader["num_workers"] = cores
+            if not dataloader.get("num_workers"):
+                for option in ("persistent_workers", "prefetch_factor"):
+                    dataloader.pop(option, None)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    @property
+    def _bare_model(self) -> nn.Module:
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def train(self) -> nn.Module:
+        """Launch training, from the checkpoint that ``resume`` and ``load_from`` say."""
+        if self._resume and self._load_from is None:
+            path, problems = find_intact_checkpoint(self.work_dir)
+            for problem in problems:
+                self.logger.warning(f"passed over: {problem}")
+            if path is None:
+                self.logger.warning(f"--resume: no checkpoint in {self.work_dir}, starting from the beginning")
+                self._resume = False
+            else:
+                self._load_from = str(path)
+        return super().train()
+
+    def _init_model_weights(self) -> None:
+        """MMEngine's, unless a checkpoint is going to replace every weight anyway."""
+        replaced = self._load_from is not None and (self._resume or self.cfg.get("load_strict", True))
+        if not replaced:
+            super()._init_model_weights()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = "cpu",
+        strict: bool | None = None,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        """Load weights strictly (unless ``load_strict=False`` in the config or ``strict=False`` here).
+
+        When the run resumes, the file must also hold optimizer, schedule and log, made with the same seed.
+
+        Args:
+            filename: a checkpoint of this project (or a converted one).
+            map_location: unused; files are read on the CPU and their tensors copied to where the model is.
+            strict: every name and shape must fit.
+            revise_keys: unused; 'module.' before a name is dropped.
+
+        Raises:
+            FileNotFoundError, ValueError: see :mod:`mscmreid.engine.runner.checkpoint`.
+        """
+        checkpoint = read_checkpoint(filename)
+        if self._resume:
+            check_resumable(checkpoint, filename, self.seed)
+            going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
+            check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
+        if "message_hub" in checkpoint:
+            checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
+        line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
+        self._has_loaded = True
+        self.logger.info(line)
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = "cpu",
+    ) -> None:
+        """MMEngine's; says so where the checkpoint's schedule, which goes on, is not the config's."""
+        configured = [s.state_dict() for s in self.param_schedulers or []]
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location="cpu")
+        resumed = [s.state_dict() for s in self.param_schedulers or []]
+        if changes := schedule_changes(configured, resumed):
+            self.logger.warning(
+                f"the checkpoint's learning-rate schedule goes on, not the config's: {'; '.join(changes)}"
+            )
+
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: None = None,
+    ) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Args:
+            out_dir, filename: where, on a local (or mounted) file system.
+            file_client_args, backend_args: remote storage, not supported.
+            save_optimizer: with the optimizer's state (and the loss scale).
+            save_param_scheduler: with the schedulers' state.
+            meta: added to the file's ``meta``; 'epoch' and 'iter' are where a resumed run goes on.
+            by_epoch: without ``meta``, whether the present epoch counts as finished.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if file_client_args is not None or backend_args is not None:
+            raise ValueError(
+                "checkpoints are written to local folders only: file_client_args and backend_args are not supported"
+            )
+        position = (
+            dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
+        )
+        checkpoint: dict[str, Any] = dict(
+            meta=position
+            | dict(meta or {})
+            | dict(
+                cfg=self.cfg.pretty_text,
+                seed=self.seed,
+                experiment_name=self.experiment_name,
+                time=time.strftime("%Y%m%d_%H%M%S"),
+                mmengine_version=mmengine.__version__,
+                torch_version=str(torch.__version__),
+                dataset_meta=getattr(self.train_dataloader.dataset, "metainfo", None),
+            ),
+            state_dict=_to_cpu(self._bare_model.state_dict()),
+            message_hub=plain_hub(self.message_hub.state_dict()),
+        )
+        if save_optimizer:
+            checkpoint["optimizer"] = _to_cpu(self.optim_wrapper.state_dict())
+        if save_param_scheduler:
+            checkpoint["param_schedulers"] = [s.state_dict() for s in self.param_schedulers or []]
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        write_checkpoint(checkpoint, Path(out_dir, filename))
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the model, losses and all, in place (names in checkpoints stay the same).
+
+        With several processes only backbone and neck: the head exchanges rows between the processes.
+        """
+        options = self.cfg.get("compile")
+        if not options:
+            return
+        model = self._bare_model
+        parts = [getattr(model, name) for name in ("backbone", "neck") if hasattr(model, name)]
+        for part in parts if self.distributed and parts else [model]:
+            part.compile(**({} if options is True else dict(options)))
+        self.logger.info("torch.compile: the first iterations take longer")
+
+
+def _to_cpu(value: Any) -> Any:
+    """The same structure with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {k: _to_cpu(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to_cpu(v) for v in value)
+    return value

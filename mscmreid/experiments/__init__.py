@@ -1,0 +1,1 @@
+"""Many runs and their table, what a model costs, what a number is compared with."""

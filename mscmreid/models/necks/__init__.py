@@ -1,0 +1,1 @@
+"""From feature maps to features."""

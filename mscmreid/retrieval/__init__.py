@@ -1,0 +1,1 @@
+"""Features of folders of images, and ranked lists of them."""

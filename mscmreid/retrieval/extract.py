@@ -1,0 +1,166 @@
+"""Features of image files, with a model outside a run: streamed, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mscmreid.datasets.loading import UndecodableImageError, check_size, load_image, make_sample
+from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
+from mscmreid.evaluation import FeatureTable
+from mscmreid.progress import Progress
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Features of consecutive images of a list.
+
+    Attributes:
+        start: position of the first of them.
+        num: how many images these are.
+        kept: positions, from ``start``, of the images that could be decoded.
+        features: name -> (len(kept), D) float32.
+        undecodable: path -> reason, of the others.
+    """
+
+    start: int
+    num: int
+    kept: np.ndarray
+    features: dict[str, np.ndarray]
+    undecodable: dict[str, str]
+
+
+def stream_features(
+    model: nn.Module,
+    paths: Sequence[str],
+    modality: str | Sequence[str],
+    *,
+    batch_size: int = 64,
+    num_workers: int | None = None,
+    precision: str = "float32",
+    on_error: str = "raise",
+) -> Iterator[FeatureBatch]:
+    """Features of image files, a batch at a time; decoding threads work a few batches ahead.
+
+    Args:
+        model: of :func:`mscmreid.apis.init_model`; its ``image_size`` is what images are resized to.
+        paths: image files.
+        modality: of all images, or one of each.
+        batch_size: images a forward pass.
+        num_workers: decoding threads; None: one a core, at most eight.
+        precision: 'float32', 'bfloat16' or 'float16' of the forward pass.
+        on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out and says so in the batch.
+
+    Raises:
+        UndecodableImageError: an image that cannot be read, named.
+        ValueError: an unknown option; a feature with NaN or infinite values, its image named.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+    modalities = [modality] * len(paths) if isinstance(modality, str) else list(modality)
+    if len(modalities) != len(paths):
+        raise ValueError(f"{len(paths)} images need as many modalities, found {len(modalities)}")
+    device_type = next(model.parameters()).device.type
+    dtype = PRECISIONS[usable_precision(precision, device_type)]
+    for start, decoded in _decoded_batches(paths, check_size(model.image_size), batch_size, num_workers):  # type: ignore[arg-type]
+        names = paths[start : start + len(decoded)]
+        bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
+        if bad and on_error == "raise":
+            raise UndecodableImageError(next(iter(bad.values())))
+        kept = np.array([i for i, name in enumerate(names) if name not in bad], dtype=np.int64)
+        features: dict[str, np.ndarray] = {}
+        if len(kept):
+            pixels_NHWC = np.stack([decoded[i].transpose(1, 2, 0) for i in kept])  # as they lie in memory
+            images = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2)
+            samples = [make_sample(dict(img_path=names[i], modality=modalities[start + i])) for i in kept]
+            with torch.inference_mode(), torch.autocast(device_type, dtype=dtype, enabled=dtype is not torch.float32):
+                outputs = model.test_step(  # type: ignore[operator]
+                    dict(inputs=images, data_samples=samples)
+                )
+            features = {
+                key: torch.stack([sample.get(key) for sample in outputs]).float().cpu().numpy()
+                for key in outputs[0].keys()  # noqa: SIM118  (a data sample is no dict)
+            }
+            _check_finite(features, [names[i] for i in kept])
+        yield FeatureBatch(start, len(names), kept, features, bad)
+
+
+def extract_table(
+    model: nn.Module,
+    columns: Mapping[str, Any],
+    data_root: str | Path,
+    *,
+    batch_size: int = 64,
+    num_workers: int | None = None,
+    precision: str = "float32",
+) -> FeatureTable:
+    """Features of a data set's images, held in memory.
+
+    Args:
+        model: see :func:`stream_features`.
+        columns: ``dict(path, pid, cam_id, modality)`` of the images, such as a data set's ``rows()`` or a feature
+            table's ``columns``; paths are relative to ``data_root``.
+        data_root: folder of the data set.
+        batch_size, num_workers, precision: see :func:`stream_features`.
+    """
+    paths = [os.path.join(data_root, path) for path in columns["path"]]
+    progress = Progress("features", len(paths))
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in stream_features(
+        model, paths, list(columns["modality"]), batch_size=batch_size, num_workers=num_workers, precision=precision
+    ):
+        for name, part in batch.features.items():
+            parts.setdefault(name, []).append(part)
+        progress.advance(batch.num)
+    features = {name: np.concatenate(part) for name, part in parts.items()}
+    metadata = {name: columns[name] for name in ("pid", "cam_id", "modality")}
+    return FeatureTable(list(columns["path"]), **metadata, features=features, role=columns.get("role"))
+
+
+def _decoded_batches(
+    paths: Sequence[str], size: tuple[int, int], batch_size: int, num_workers: int | None
+) -> Iterator[tuple[int, list[np.ndarray | Exception]]]:
+    """(start, images or errors) of batch after batch; at most three batches are decoded or waiting to be."""
+
+    def decode(path: str) -> np.ndarray | Exception:
+        try:
+            return load_image(path, size)
+        except UndecodableImageError as error:
+            return error
+
+    workers = num_workers or min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[int, list[Future]]] = deque()
+    starts = iter(range(0, len(paths), batch_size))
+    executor = ThreadPoolExecutor(workers)
+    try:
+        while True:
+            while len(waiting) < 3 and (start := next(starts, None)) is not None:
+                batch = paths[start : start + batch_size]
+                waiting.append((start, [executor.submit(decode, path) for path in batch]))
+            if not waiting:
+                return
+            first, futures = waiting.popleft()
+            yield first, [future.result() for future in futures]
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _check_finite(features: dict[str, np.ndarray], names: Sequence[str]) -> None:
+    for key, array in features.items():
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"{key} of {names[bad[0]]} has NaN or infinite values ({len(bad)} of {len(names)} images of its "
+                "batch): look at the checkpoint, or use precision='float32'"
+            )

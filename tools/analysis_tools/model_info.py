@@ -1,0 +1,41 @@
+"""Parameters by part, operations and memory of one or more configs' models.
+
+python tools/analysis_tools/model_info.py configs/mscm_sysu.py [configs/agw_sysu.py ...] [--markdown] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+import mscmreid.registry  # noqa: F401  (registers before MMEngine looks)
+from mscmreid.experiments.costs import format_info, markdown_table, model_info
+from mscmreid.fileio import written_atomically
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, help="key=value overrides")
+    parser.add_argument("--markdown", action="store_true", help="print one Markdown table instead of a block each")
+    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    args = parser.parse_args()
+    infos = {}
+    for path in args.configs:
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(args.cfg_options)
+        infos[Path(path).stem] = model_info(cfg)
+    if args.markdown:
+        print(markdown_table(infos))
+    else:
+        print("\n".join(format_info(name, info) for name, info in infos.items()))
+    if args.json:
+        with written_atomically(args.json) as temporary:
+            temporary.write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
