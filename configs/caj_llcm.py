@@ -9,7 +9,5 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 image_size = (288, 144)  # height, width
-model = dict(backbone=dict(image_size=image_size), head=dict(num_classes=713))
-train_dataloader = dict(batch_size=64, sampler=dict(num_ids=8), dataset=dict(image_size=image_size))
-val_dataloader = dict(dataset=dict(image_size=image_size))
-test_dataloader = val_dataloader
+model = dict(head=dict(num_classes=713))
+train_dataloader = dict(batch_sampler=dict(num_ids=8))

@@ -6,12 +6,9 @@ _base_ = [
     './_base_/schedules/synthetic.py',
     './_base_/default_runtime.py',
 ]
-_views, _small = _base_.model.data_preprocessor.views, _base_.small_ops
 model = dict(
     head=dict(num_classes=150, metric_losses=dict(esd=_base_.metric_ramp)),
-    data_preprocessor=dict(
-        views=[dict(view, ops=[dict(op, **_small.get(op.type, {})) for op in view.ops]) for view in _views]
-    ),
-    backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
+    # small images
+    data_preprocessor=dict(ops=dict(crop=dict(padding=4), erase=dict(prob=0.3, area=(0.02, 0.2)))),
+    backbone=dict(depth=18, base_channels=16, init_cfg=None),
 )
-del _views, _small

@@ -9,13 +9,6 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 image_size = (384, 144)  # height, width
-_views = _base_.model.data_preprocessor.views
-for _view in _views:
-    _view.ops[-1].area = (0.02, 0.4)
-model = dict(data_preprocessor=dict(views=_views), backbone=dict(image_size=image_size), head=dict(num_classes=713))
-train_dataloader = dict(dataset=dict(image_size=image_size))
-val_dataloader = dict(dataset=dict(image_size=image_size))
-test_dataloader = val_dataloader
+model = dict(data_preprocessor=dict(ops=dict(erase=dict(area=(0.02, 0.4)))), head=dict(num_classes=713))
 val_evaluator = dict(features=['sum', 'feat_bn'])
 test_evaluator = dict(features=['sum', 'blend=0.1', 'feat_bn', 'feat_pool'])
-del _views, _view

@@ -9,13 +9,9 @@ _base_ = [
 ]
 image_size = (384, 144)  # height, width
 # The published RegDB network ends behind stage 3, which keeps its stride of 2: 1024-d features.
-_views = _base_.model.data_preprocessor.views
-for _view in _views:
-    _view.ops[-1].area = (0.02, 0.4)
 model = dict(
-    data_preprocessor=dict(views=_views),
+    data_preprocessor=dict(ops=dict(erase=dict(area=(0.02, 0.4)))),
     backbone=dict(
-        image_size=image_size,
         strides=(1, 2, 2),
         plugins=[
             dict(type='MFA', after=['stage1', 'stage2']),
@@ -24,9 +20,5 @@ model = dict(
     ),
     head=dict(num_classes=206),
 )
-train_dataloader = dict(dataset=dict(image_size=image_size))
-val_dataloader = dict(dataset=dict(image_size=image_size))
-test_dataloader = val_dataloader
 val_evaluator = dict(features=['sum', 'feat_bn'])
 test_evaluator = dict(features=['sum', 'blend=0.1', 'feat_bn', 'feat_pool'])
-del _views, _view

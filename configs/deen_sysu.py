@@ -8,9 +8,6 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 image_size = (384, 144)  # height, width
-model = dict(backbone=dict(image_size=image_size), head=dict(num_classes=395))
-train_dataloader = dict(dataset=dict(image_size=image_size))
-val_dataloader = dict(dataset=dict(image_size=image_size))
-test_dataloader = val_dataloader
+model = dict(head=dict(num_classes=395))
 val_evaluator = dict(features=['sum', 'feat_bn'])
 test_evaluator = dict(features=['sum', 'blend=0.1', 'feat_bn', 'feat_pool'])

@@ -6,4 +6,5 @@ _base_ = [
     './_base_/schedules/mscm.py',
     './_base_/default_runtime.py',
 ]
-model = dict(backbone=dict(image_size={{_base_.image_size}}), head=dict(num_classes=100))
+image_size = (384, 192)  # height, width
+model = dict(head=dict(num_classes=100))

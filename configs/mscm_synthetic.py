@@ -7,13 +7,9 @@ _base_ = [
     './_base_/schedules/synthetic.py',
     './_base_/default_runtime.py',
 ]
-mscm_views = _base_.mscm_views
-for _view in mscm_views.values():
-    for _op in _view.ops:
-        _op.update(_base_.small_ops.get(_op.type, {}))
-del _view, _op
 model = dict(
-    data_preprocessor=dict(views=list(mscm_views.values())),
-    backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
+    # small images
+    data_preprocessor=dict(ops=dict(crop=dict(padding=4), erase=dict(prob=0.3, area=(0.02, 0.2)))),
+    backbone=dict(depth=18, base_channels=16, init_cfg=None),
     head=dict(num_classes=150, metric_losses=dict(qct=_base_.metric_ramp)),
 )

@@ -16,11 +16,11 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mscmreid.apis.config import LOADERS, load_config
+from mscmreid.engine.runner.runner import ReIDRunner
 from mscmreid.registry import DATASETS, MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -36,16 +36,15 @@ def toy_config(name: str, data_root: Path, options: Mapping[str, Any] | None = N
         "data_root": str(data_root),
         "model.backbone.depth": 18,
         "model.backbone.base_channels": 8,
-        "model.backbone.image_size": SIZE,
+        "image_size": SIZE,
         "model.backbone.init_cfg": None,
         "optim_wrapper.dtype": "float32",
-        "train_dataloader.batch_size": 8,
-        "train_dataloader.sampler.num_ids": 2,
-        "train_dataloader.sampler.num_instances": 2,
+        "train_dataloader.batch_sampler.num_ids": 2,
+        "train_dataloader.batch_sampler.num_instances": 2,
     }
     for loader in LOADERS:
         toy |= {f"{loader}.num_workers": 0, f"{loader}.pin_memory": False}
-        toy |= {f"{loader}.dataset.image_size": SIZE, f"{loader}.dataset.check_counts": False}
+        toy[f"{loader}.dataset.check_counts"] = False
     init_default_scope("mscmreid")
     cfg = load_config(CONFIGS / name, toy | dict(options or {}))
     cfg.model.head.num_classes = dataset_of(cfg, "train").metainfo["num_classes"]
@@ -64,7 +63,7 @@ def _build_dataset(text: str) -> Dataset:
 
 def loader_of(cfg: Config, part: str) -> DataLoader:
     """The data loader of 'train', 'val' or 'test'."""
-    return Runner.build_dataloader(dict(cfg[f"{part}_dataloader"], dataset=dataset_of(cfg, part)), seed=0)
+    return ReIDRunner.build_dataloader(dict(cfg[f"{part}_dataloader"], dataset=dataset_of(cfg, part)), seed=0)
 
 
 @dataclass

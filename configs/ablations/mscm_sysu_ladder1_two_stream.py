@@ -3,6 +3,6 @@
 # them. The second step adds QFE, the second view and stem of each modality.
 _base_ = './mscm_sysu_ladder2_qfe.py'
 model = dict(
-    data_preprocessor=dict(views=[{{_base_.mscm_views.visible_1}}, {{_base_.mscm_views.infrared_1}}]),
+    data_preprocessor=dict(views=dict(visible_2=None, infrared_2=None)),
     backbone=dict(stems=dict(visible=['visible_1'], infrared=['infrared_1'])),
 )

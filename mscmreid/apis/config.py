@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Mapping
@@ -39,14 +40,17 @@ class PlainTextConfig(Config):
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config and apply options.
 
+    Three short names at the top level reach every place where the value is needed: ``data_root``, ``split_id`` (all
+    data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
+
     Args:
         config: a file, or a config (copied).
-        options: dotted names -> values, as ``--cfg-options`` gives them. Three short names reach every place where
-            the value stands: ``data_root``, ``split_id`` (of all data loaders' data sets) and ``image_size`` (theirs
-            and the backbone's).
+        options: dotted names -> values, as ``--cfg-options`` gives them. A short name replaces what stands in its
+            places, but for those that an option of their own names.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: a part of the config says another image size than its top level.
     """
     if isinstance(config, Config):
         cfg = config.copy()
@@ -59,14 +63,37 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     )
     options = dict(options or {})
     for key in SHARED & set(options):
-        for place in [f"{name}.dataset" for name in LOADERS if cfg.get(name)]:
+        for place in _places(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
-    if "image_size" in options:
-        options.setdefault("model.backbone.image_size", options["image_size"])
     cfg.merge_from_dict(options)
+    spread_shared(cfg)
     cfg.setdefault("runner_type", "ReIDRunner")
     cfg.setdefault("default_scope", "mscmreid")
     return cfg
+
+
+def spread_shared(cfg: Config) -> None:
+    """Write ``data_root``, ``split_id`` and ``image_size`` of the top level where they are needed and not said.
+
+    Raises:
+        ValueError: a part of the config says another image size.
+    """
+    for key in sorted(SHARED & set(cfg)):
+        for place in _places(cfg, key):
+            part = functools.reduce(lambda level, name: level[name], place.split("."), cfg)
+            found = part.setdefault(key, cfg[key])
+            if key == "image_size" and tuple(found) != tuple(cfg[key]):
+                raise ValueError(
+                    f"{place}.image_size is {tuple(found)}, image_size at the top level {tuple(cfg[key])}: the top "
+                    "level is the only place that says it"
+                )
+
+
+def _places(cfg: Config, key: str) -> list[str]:
+    """Dotted names of the parts of a config that need the shared ``key``."""
+    loaders = [f"{name}.dataset" for name in LOADERS if (cfg.get(name) or {}).get("dataset") is not None]
+    backbone = key == "image_size" and (cfg.get("model") or {}).get("backbone") is not None
+    return [*loaders, *(["model.backbone"] if backbone else [])]
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str | None = None) -> None:

@@ -5,20 +5,22 @@ from mscmreid.datasets.llcm import LLCM
 from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
 from mscmreid.datasets.own import FolderReID, PlainFolder, list_images
 from mscmreid.datasets.regdb import RegDB
-from mscmreid.datasets.samplers import CrossModalityIdentitySampler
+from mscmreid.datasets.samplers import CrossModalityBatchSampler, ReIDBatchSampler, epoch_random
 from mscmreid.datasets.statistics import statistics_table
 from mscmreid.datasets.sysu import SYSUMM01
 
 __all__ = [
     "LLCM",
     "SYSUMM01",
-    "CrossModalityIdentitySampler",
+    "CrossModalityBatchSampler",
     "FolderReID",
     "LoadImage",
     "PlainFolder",
+    "ReIDBatchSampler",
     "ReIDDataset",
     "RegDB",
     "UndecodableImageError",
+    "epoch_random",
     "list_images",
     "load_image",
     "reid_collate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from mscmreid.models.views import View
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows, modality_index
 
@@ -108,17 +109,17 @@ def model_info(cfg: Config) -> ModelInfo:
     """Count what the model of a config costs.
 
     Args:
-        cfg: a config with ``model`` and ``train_dataloader.sampler`` (its P and K give the batch).
+        cfg: a config with ``model`` and ``train_dataloader.batch_sampler`` (its P and K give the batch).
 
     Raises:
-        ValueError: the config has no views or no sampler with ``num_ids`` and ``num_instances``.
+        ValueError: the config has no views or no batch sampler with ``num_ids`` and ``num_instances``.
     """
-    sampler = cfg.get("train_dataloader", {}).get("sampler", {})
+    sampler = cfg.get("train_dataloader", {}).get("batch_sampler") or {}
     views = cfg.model.get("data_preprocessor", {}).get("views")
     if not views or "num_ids" not in sampler or "num_instances" not in sampler:
         raise ValueError(
-            "model_info needs model.data_preprocessor.views and train_dataloader.sampler with num_ids and "
-            f"num_instances, found views {views} and sampler {dict(sampler)}"
+            "model_info needs model.data_preprocessor.views and train_dataloader.batch_sampler with num_ids "
+            f"and num_instances, found views {views} and sampler {dict(sampler)}"
         )
     per_modality = sampler["num_ids"] * sampler["num_instances"]
     model_cfg = cfg.model.copy()
@@ -126,7 +127,7 @@ def model_info(cfg: Config) -> ModelInfo:
     with torch.device("meta"):
         model = MODELS.build(model_cfg)
         size = model.image_size
-        inputs, rows = _batch(views, per_modality, size)
+        inputs, rows = _batch(model.data_preprocessor.views.values(), per_modality, size)
         image = torch.empty(1, 3, *size)
         one = Rows.make(torch.zeros(1, dtype=torch.long), "visible", 0, torch.zeros(1, dtype=torch.long))
 
@@ -154,14 +155,14 @@ def model_info(cfg: Config) -> ModelInfo:
     )
 
 
-def _batch(views: list[dict], per_modality: int, size: tuple[int, int]) -> tuple[dict[str, Tensor], Rows]:
+def _batch(views: Iterable[View], per_modality: int, size: tuple[int, int]) -> tuple[dict[str, Tensor], Rows]:
     """One training step's inputs and rows, as the preprocessor would make them, without values."""
     counts: dict[str, int] = {}
     parts: dict[str, list[Rows]] = {}
     for stream, view in enumerate(views):
-        counts[view["stem"]] = counts.get(view["stem"], 0) + per_modality
-        image = torch.zeros(per_modality, dtype=torch.long) + per_modality * modality_index(view["modality"])
-        parts.setdefault(view["stem"], []).append(Rows.make(torch.zeros_like(image), view["modality"], stream, image))
+        counts[view.stem] = counts.get(view.stem, 0) + per_modality
+        image = torch.zeros(per_modality, dtype=torch.long) + per_modality * modality_index(view.source)
+        parts.setdefault(view.stem, []).append(Rows.make(torch.zeros_like(image), view.modality, stream, image))
     inputs = {stem: torch.empty(n, 3, *size) for stem, n in counts.items()}
     return inputs, Rows.cat([rows for stem_parts in parts.values() for rows in stem_parts])
 

@@ -26,18 +26,24 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
     rank uses its own rows: device, number of ranks and earlier draws change nothing.
 
     Args:
-        mean, std: of the R, G, B values in [0, 1].
-        views: the recipe: ``dict(modality='visible', stem='visible_1', ops=[dict(type='PadCrop'), ...])`` each. The
-            place in this list is the rows' ``stream``. Views of one stem are concatenated in this order.
+        mean, std: of the R, G, B values in [0, 1], for all images, or by modality ``dict(visible=..., infrared=...)``.
+        views: the recipe by name: ``dict(visible_1=dict(modality='visible', ops=dict(gray=dict(type=...))), ...)``,
+            see :meth:`View.build`; None takes a view of a base config away. The place among the views is the rows'
+            ``stream``. Views of one stem are concatenated in this order.
+        ops: operations of every view, by name; a view's own ``ops`` are differences to them.
+        extra_fields: names of the data samples' meta information (numbers or arrays of one shape, such as 'cam_id')
+            that the rows of training carry in ``extra``.
         seed: of the views.
         non_blocking: copy to the device without waiting (needs pinned memory to have an effect).
     """
 
     def __init__(
         self,
-        mean: Sequence[float],
-        std: Sequence[float],
-        views: Sequence[Mapping] = (),
+        mean: Sequence[float] | Mapping[str, Sequence[float]],
+        std: Sequence[float] | Mapping[str, Sequence[float]],
+        views: Mapping[str, Mapping | None] | None = None,
+        ops: Mapping[str, Mapping] | None = None,
+        extra_fields: Sequence[str] = (),
         seed: int = 0,
         non_blocking: bool = True,
     ) -> None:
@@ -45,16 +51,32 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         if seed < 0:
             raise ValueError(f"seed must be at least 0, found {seed}")
         self.seed = seed
-        self.normalize = Normalize(mean, std)
-        self.views = [View.build(cfg, mean, std) for cfg in views]
+        self.extra_fields = tuple(extra_fields)
+        self.normalize = {m: Normalize(_of(mean, m), _of(std, m)) for m in MODALITIES}
+        self.views: dict[str, View] = {}
+        for name, cfg in (views or {}).items():
+            if cfg is not None:
+                source = "infrared" if cfg.get("modality") == "infrared" else "visible"
+                self.views[name] = View.build(name, cfg, ops or {}, _of(mean, source), _of(std, source))
+        self._labels: Tensor | None = None
         self._iteration = 0
         self._counts_itself = True
 
-    def set_iteration(self, iteration: int) -> None:
-        """Tell which training iteration comes next. Until the first call, every training batch counts as one."""
+    def set_iteration(self, iteration: int, epoch: int = 0) -> None:
+        """Tell which training iteration, of which epoch, comes next, both from 0. Until the first call, every training
+        batch counts as one of epoch 0."""
         if iteration < 0:
             raise ValueError(f"iteration must be at least 0, found {iteration}")
         self._iteration, self._counts_itself = iteration, False
+        for view in self.views.values():
+            view.set_iteration(iteration, epoch)
+
+    def set_labels(self, labels: Tensor | None) -> None:
+        """From now on the label of an image is ``labels[row in the data set]``, (N,) integers; None: the sample's own.
+
+        Data workers hold copies of the data set as it was when they started: new labels cannot come with the samples.
+        """
+        self._labels = None if labels is None else labels.long().cpu()
 
     @torch.no_grad()
     def forward(self, data: Mapping, training: bool = False) -> dict:
@@ -81,16 +103,19 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         if training:
             inputs, rows = self._make_views(images, samples, positions)
         else:
-            inputs, rows = self._plain(images, positions)
+            inputs, rows = self._plain(images, samples, positions)
         return dict(inputs=inputs, rows=rows.to(self.device), data_samples=samples)
 
-    def _plain(self, images: Tensor, positions: Mapping[str, list[int]]) -> tuple[dict[str, Tensor], Rows]:
+    def _plain(
+        self, images: Tensor, samples: Samples, positions: Mapping[str, list[int]]
+    ) -> tuple[dict[str, Tensor], Rows]:
         """The un-augmented images by modality."""
         inputs, parts = {}, []
         for modality, position in positions.items():
-            inputs[modality] = self.normalize.apply(_select(images, position), {})
+            inputs[modality] = self.normalize[modality].apply(_select(images, position), {})
             image = torch.tensor(position)
-            parts.append(Rows.make(torch.full_like(image, -1), modality, stream=-1, image=image))
+            unknown = torch.full_like(image, -1)
+            parts.append(Rows.make(unknown, modality, stream=-1, image=image, index=_index(samples, position)))
         return inputs, Rows.cat(parts)
 
     def _make_views(
@@ -100,22 +125,27 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         self._check_modalities(positions)
         iteration = self._next_iteration()
         by_modality = {m: to_channels_last(_select(images, position)) for m, position in positions.items()}
-        labels = {m: _labels(samples, position) for m, position in positions.items()}
+        index = {m: _index(samples, position) for m, position in positions.items()}
+        labels = {m: self._label(samples, position, index[m]) for m, position in positions.items()}
+        extra = {m: self._extra(samples, position) for m, position in positions.items()}
         image_index = self._image_index(positions)
 
         views: dict[str, list[Tensor]] = {}
         rows: dict[str, list[Rows]] = {}
-        for stream, view in enumerate(self.views):
-            x = by_modality[view.modality]
+        for stream, view in enumerate(self.views.values()):
+            m, partner = view.source, None
+            if view.partner is not None:
+                pairs = _partners(labels[m].tolist(), labels[view.partner].tolist(), samples, positions[m])
+                partner = _select(by_modality[view.partner], pairs)
             generator = view_generator(self.seed, iteration, stream)
-            views.setdefault(view.stem, []).append(self._one_view(view, x, generator))
+            views.setdefault(view.stem, []).append(self._one_view(view, by_modality[m], partner, generator))
             rows.setdefault(view.stem, []).append(
-                Rows.make(labels[view.modality], view.modality, stream, image_index[view.modality])
+                Rows.make(labels[m], view.modality, stream, image_index[m], index[m], extra[m])
             )
         inputs = {stem: parts[0] if len(parts) == 1 else torch.cat(parts) for stem, parts in views.items()}
         return inputs, Rows.cat([part for parts in rows.values() for part in parts])
 
-    def _one_view(self, view: View, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _one_view(self, view: View, x: Tensor, partner: Tensor | None, generator: torch.Generator) -> Tensor:
         """One view of this rank's images, with this rank's part of the global batch's draws."""
         start, n = get_rank() * len(x), len(x)
         height, width = x.shape[2:]
@@ -123,7 +153,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             {name: v[start : start + n].to(x.device, non_blocking=True) for name, v in drawn.items()}
             for drawn in view.draw(generator, n * get_world_size(), (height, width))
         ]
-        return to_channels_last(view.apply(x, draws))
+        return to_channels_last(view.apply(x, draws, partner))
 
     def _image_index(self, positions: Mapping[str, list[int]]) -> dict[str, Tensor]:
         """Of each modality's images: their place among all images of the global batch, visible ones first."""
@@ -134,6 +164,34 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             first += n * get_world_size()
         return index
 
+    def _label(self, samples: Samples, position: list[int], index: Tensor) -> Tensor:
+        """Labels (N,) of the samples at ``position``, the rows ``index`` of the data set."""
+        if self._labels is None:
+            return _labels(samples, position)
+        if int(index.min()) < 0 or int(index.max()) >= len(self._labels):
+            raise ValueError(
+                f"there are labels of {len(self._labels)} images, found rows {int(index.min())} to {int(index.max())}: "
+                "data samples need their row in the data set, 'sample_idx'"
+            )
+        labels = self._labels[index]
+        if int(labels.min()) < 0:
+            sample = samples[position[int(labels.argmin())]]
+            raise ValueError(
+                f"{sample.get('img_path')!r} was left out when the images were labelled anew, and is in a batch all "
+                "the same: check the sampler's read_rows"
+            )
+        return labels
+
+    def _extra(self, samples: Samples, position: list[int]) -> dict[str, Tensor]:
+        """The ``extra_fields`` of the samples at ``position``."""
+        extra = {}
+        for name in self.extra_fields:
+            values = [samples[i].get(name) for i in position]
+            if any(value is None for value in values):
+                raise ValueError(f"extra_fields names {name!r}, which not every data sample has")
+            extra[name] = torch.stack([torch.as_tensor(value) for value in values])
+        return extra
+
     def _next_iteration(self) -> int:
         iteration = self._iteration
         if self._counts_itself:
@@ -143,7 +201,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
     def _check_modalities(self, positions: Mapping[str, list[int]]) -> None:
         if not self.views:
             raise ValueError("training needs views: data_preprocessor.views of the config is empty")
-        wanted = {view.modality for view in self.views}
+        wanted = {m for view in self.views.values() for m in (view.source, view.partner) if m is not None}
         if wanted != set(positions):
             raise ValueError(
                 f"the views are made of {sorted(wanted)} images, this training batch has {sorted(positions)}: check "
@@ -177,11 +235,39 @@ def _positions(samples: Samples) -> dict[str, list[int]]:
 
 
 def _select(images: Tensor, position: list[int]) -> Tensor:
-    """The images at the ascending ``position``; a view of them where they lie together."""
+    """The images at ``position``; a view of them where they lie together in this order."""
     first, last = position[0], position[-1]
-    if last - first + 1 == len(position):
+    if position == list(range(first, last + 1)):
         return images[first : last + 1]
     return images[torch.tensor(position).to(images.device, non_blocking=True)]
+
+
+def _index(samples: Samples, position: list[int]) -> Tensor:
+    """Rows (N,) in the data set of the samples at ``position``, -1 where they do not say."""
+    return torch.tensor([samples[i].get("sample_idx", -1) for i in position], dtype=torch.int64)
+
+
+def _partners(labels: list[int], others: list[int], samples: Samples, position: list[int]) -> list[int]:
+    """For each label the place of an equal one among ``others``: the n-th of a label gets the n-th, round and round."""
+    places: dict[int, list[int]] = {}
+    for place, label in enumerate(others):
+        places.setdefault(label, []).append(place)
+    seen: dict[int, int] = {}
+    found = []
+    for label, i in zip(labels, position, strict=True):
+        if label not in places:
+            raise ValueError(
+                f"a view reads the other modality, of which the batch has no image of {samples[i].get('img_path')!r}'s "
+                "person: use a sampler that gives both"
+            )
+        count = seen[label] = seen.get(label, -1) + 1
+        found.append(places[label][count % len(places[label])])
+    return found
+
+
+def _of(value: Sequence[float] | Mapping[str, Sequence[float]], modality: str) -> Sequence[float]:
+    """A modality's three numbers, where they are given by modality."""
+    return value[modality] if isinstance(value, Mapping) else value
 
 
 def _labels(samples: Samples, position: list[int]) -> Tensor:

@@ -32,8 +32,13 @@ def gather_rows(features: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
     """Features (N, D) and rows of all ranks, (W * N, D); unchanged in a single process. All ranks have N rows."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return features, rows
-    columns = torch.stack([getattr(rows, f.name) for f in fields(Rows)], dim=1)  # (N, 5)
-    parts = [torch.empty_like(columns) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, columns)
-    gathered = torch.cat(parts)
-    return _GatherRows.apply(features), Rows(*gathered.unbind(dim=1))
+
+    def gather(column: Tensor) -> Tensor:
+        parts = [torch.empty_like(column) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, column.contiguous())
+        return torch.cat(parts)
+
+    names = [f.name for f in fields(rows) if f.name != "extra"]
+    columns = gather(torch.stack([getattr(rows, name) for name in names], dim=1))  # (W * N, 6), one exchange
+    extra = {name: gather(value) for name, value in rows.extra.items()}
+    return _GatherRows.apply(features), Rows(**dict(zip(names, columns.unbind(dim=1), strict=True)), extra=extra)

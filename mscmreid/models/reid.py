@@ -47,11 +47,11 @@ class CrossModalReID(BaseModel):
         """(height, width) the model was built for."""
         return self.backbone.image_size
 
-    def set_iteration(self, iteration: int) -> None:
-        """Tell the parts that depend on it which training iteration comes next."""
+    def set_iteration(self, iteration: int, epoch: int = 0) -> None:
+        """Tell the parts that depend on it which training iteration, of which epoch, comes next."""
         for part in (self.data_preprocessor, self.head):
             if hasattr(part, "set_iteration"):
-                part.set_iteration(iteration)
+                part.set_iteration(iteration, epoch)
 
     def forward(
         self,

@@ -69,7 +69,7 @@ def test_the_system_with_branches_goes_through_the_runner(folders, tmp_path, mon
         "train_cfg.max_epochs": 1,
         "train_cfg.val_begin": 1,
         "train_cfg.val_interval": 1,
-        "train_dataloader.sampler.num_batches": 2,
+        "train_dataloader.batch_sampler.num_batches": 2,
         "param_scheduler": [dict(type="ConstantLR", factor=1.0)],
         "log_level": "WARNING",
         "work_dir": str(tmp_path),

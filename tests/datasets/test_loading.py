@@ -6,10 +6,10 @@ import layouts
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import Runner
 from PIL import Image
 
 from mscmreid.datasets import SYSUMM01, LoadImage, UndecodableImageError, load_image, reid_collate
+from mscmreid.engine.runner.runner import ReIDRunner
 from mscmreid.registry import FUNCTIONS
 
 SIZE = (16, 8)
@@ -162,13 +162,12 @@ def test_collate_is_found_by_its_scoped_name():
 
 
 def loader(sysu, num_workers, **options):
-    return Runner.build_dataloader(
+    return ReIDRunner.build_dataloader(
         dict(
             dataset=dict(
                 type="mscmreid.SYSUMM01", data_root=sysu, image_size=SIZE, split="trainval", check_counts=False
             ),
-            sampler=dict(type="mscmreid.CrossModalityIdentitySampler", num_ids=2, num_instances=2, num_batches=3),
-            batch_size=8,
+            batch_sampler=dict(type="mscmreid.CrossModalityBatchSampler", num_ids=2, num_instances=2, num_batches=3),
             num_workers=num_workers,
             collate_fn=dict(type="mscmreid.reid_collate"),
             **options,

@@ -78,8 +78,12 @@ def test_the_view_draws_one_curve_an_image(my_method):
 def test_the_config_trains_by_the_command_of_the_page(tmp_path):
     data = make_sysu(tmp_path / "data", train=(1, 2), val=(7, 8))
     options = [f"data_root={data}", "image_size=(32,16)", "model.backbone.base_channels=4", "model.head.num_classes=4"]
-    options += ["train_dataloader.batch_size=8", "train_dataloader.sampler.num_ids=2", "train_cfg.max_epochs=1"]
-    options += ["train_dataloader.sampler.num_batches=2", "train_cfg.val_begin=1", "default_hooks.logger.interval=1"]
+    options += ["train_dataloader.batch_sampler.num_ids=2", "train_cfg.max_epochs=1"]
+    options += [
+        "train_dataloader.batch_sampler.num_batches=2",
+        "train_cfg.val_begin=1",
+        "default_hooks.logger.interval=1",
+    ]
     command = [sys.executable, "tools/train.py", str(CONFIG.relative_to(ROOT)), "--work-dir", str(tmp_path / "run")]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(PROJECT), str(ROOT)]))
     done = subprocess.run(

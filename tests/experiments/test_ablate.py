@@ -268,8 +268,8 @@ def test_the_command_line_trains_tests_and_writes_the_table(tmp_path):
 
     data = make_sysu(tmp_path / "data", train=(1, 2), val=(7, 8))
     options = [f"data_root={data}", "image_size=(32,16)", "model.backbone.base_channels=4", "model.head.num_classes=4"]
-    options += ["train_dataloader.batch_size=8", "train_dataloader.sampler.num_ids=2", "train_cfg.max_epochs=1"]
-    options += ["train_dataloader.sampler.num_batches=2", "train_cfg.val_begin=1", "log_level=WARNING"]
+    options += ["train_dataloader.batch_sampler.num_ids=2", "train_cfg.max_epochs=1"]
+    options += ["train_dataloader.batch_sampler.num_batches=2", "train_cfg.val_begin=1", "log_level=WARNING"]
     command = [sys.executable, str(ROOT / "tools" / "ablate.py"), str(ROOT / "configs" / "agw_synthetic.py")]
     command += [str(ROOT / "configs" / "deen_synthetic.py"), "--work-dir", str(tmp_path / "out"), "--seeds", "0", "1"]
     command += ["--which", "best", "--cfg-options", *options]

@@ -48,7 +48,8 @@ def test_a_step_costs_several_times_a_forward_pass(system, info):
     """Forward and backward pass cost about three forward passes of each of an image's rows."""
     views = system.model.data_preprocessor.views
     rows_an_image = len(views) / 2
-    assert info.batch_size == system.train_dataloader.batch_size
+    sampler = system.train_dataloader.batch_sampler
+    assert info.batch_size == 2 * sampler.num_ids * sampler.num_instances
     assert 2.3 < info.training_flops / (rows_an_image * info.inference_flops) < 3.1
     assert info.training_memory > info.batch_size * info.inference_memory
 
@@ -90,9 +91,9 @@ def test_memory_that_the_backward_pass_needs_is_counted():
 
 
 def test_a_config_without_views_or_people_in_a_batch_is_refused(system):
-    for key in ("model.data_preprocessor.views", "train_dataloader.sampler"):
+    for key in ("model.data_preprocessor.views", "train_dataloader.batch_sampler"):
         cfg = system.copy()
-        cfg.merge_from_dict({key: [] if "views" in key else dict(_delete_=True, type="DefaultSampler")})
+        cfg.merge_from_dict({key: dict(_delete_=True) if "views" in key else dict(_delete_=True, type="SomeSampler")})
         with pytest.raises(ValueError, match="num_instances"):
             model_info(cfg)
 

@@ -57,10 +57,9 @@ def options(data: Path, **more) -> dict:
         "model.backbone.base_channels": 4,
         "model.backbone.init_cfg": None,
         "model.head.num_classes": 4,
-        "train_dataloader.batch_size": 8,
-        "train_dataloader.sampler.num_ids": 2,
-        "train_dataloader.sampler.num_instances": 2,
-        "train_dataloader.sampler.num_batches": 2,
+        "train_dataloader.batch_sampler.num_ids": 2,
+        "train_dataloader.batch_sampler.num_instances": 2,
+        "train_dataloader.batch_sampler.num_batches": 2,
         "train_cfg.max_epochs": 3,
         "optim_wrapper.dtype": "float32",
         "optim_wrapper.optimizer.lr": 0.01,  # of more, two iterations from random weights may never recover

@@ -14,16 +14,18 @@ from mscmreid.structures import MODALITIES, ReIDDataSample
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZE = (48, 32)
-CROP = [dict(type="PadCrop", padding=10), dict(type="HorizontalFlip", prob=0.5)]
-TAIL = [dict(type="Normalize"), dict(type="RandomErase", prob=0.5)]
-V1 = dict(modality="visible", stem="visible_1", ops=[dict(type="RandomGrayscale", prob=0.5), *CROP, *TAIL])
-V2 = dict(modality="visible", stem="visible_2", ops=[*CROP, *TAIL, dict(type="ChannelToAll")])
-I1 = dict(modality="infrared", stem="infrared_1", ops=[*CROP, *TAIL, dict(type="InfraredGray")])
+CROP = dict(crop=dict(type="PadCrop", padding=10), flip=dict(type="HorizontalFlip", prob=0.5))
+TAIL = dict(normalize=dict(type="Normalize"), erase=dict(type="RandomErase", prob=0.5))
+V1 = dict(modality="visible", ops=dict(gray=dict(type="RandomGrayscale", prob=0.5), **CROP, **TAIL))
+V2 = dict(modality="visible", ops=dict(**CROP, **TAIL, channel=dict(type="ChannelToAll")))
+I1 = dict(modality="infrared", ops=dict(**CROP, **TAIL, gray=dict(type="InfraredGray")))
 I2 = dict(
-    modality="infrared", stem="infrared_2", ops=[dict(type="RandomBrightness"), *CROP, *TAIL, dict(type="ChannelScale")]
+    modality="infrared",
+    ops=dict(brightness=dict(type="RandomBrightness"), **CROP, **TAIL, scale=dict(type="ChannelScale")),
 )
-MSCM = [V1, V2, I1, I2]
-PLAIN = [dict(modality=m, stem=m, ops=[dict(type="Normalize")]) for m in MODALITIES]
+MSCM = dict(visible_1=V1, visible_2=V2, infrared_1=I1, infrared_2=I2)
+NORMALIZE = dict(normalize=dict(type="Normalize"))
+PLAIN = {m: dict(modality=m, ops=NORMALIZE) for m in MODALITIES}
 
 
 def batch(modalities, seed=0, first=0):
@@ -74,11 +76,8 @@ def test_each_view_goes_to_its_stem_in_the_order_of_the_config():
 
 
 def test_views_of_one_stem_are_concatenated_and_rows_follow():
-    views = [
-        dict(modality="visible", stem="visible", ops=[dict(type="Normalize")]),
-        dict(modality="infrared", stem="infrared", ops=[dict(type="Normalize")]),
-        dict(modality="visible", stem="visible", ops=[dict(type="HorizontalFlip", prob=1.0), dict(type="Normalize")]),
-    ]
+    mirror = dict(mirror=dict(type="HorizontalFlip", prob=1.0), **NORMALIZE)
+    views = dict(PLAIN, again=dict(modality="visible", stem="visible", ops=mirror))
     data = batch(BLOCKS)
     out = ReIDDataPreprocessor(MEAN, STD, views)(data, training=True)
     assert [(k, len(v)) for k, v in out["inputs"].items()] == [("visible", 12), ("infrared", 6)]
@@ -139,7 +138,7 @@ def test_same_seed_and_iteration_give_the_same_views_whatever_came_before():
 
 def test_seed_iteration_and_view_each_change_the_draws():
     data = batch(BLOCKS)
-    views = [dict(V2, stem="a"), dict(V2, stem="b"), I1]
+    views = dict(a=V2, b=V2, infrared=I1)
 
     def run(seed, iteration):
         preprocessor = ReIDDataPreprocessor(MEAN, STD, views, seed=seed)
@@ -241,11 +240,14 @@ def test_a_batch_that_cannot_be_used_is_an_error(data, match):
 @pytest.mark.parametrize(
     ("views", "match"),
     [
-        ([dict(V1, modality="thermal")], "thermal"),
-        ([dict(V1, name="x")], "name"),
-        ([dict(modality="visible", ops=[])], "stem"),
-        ([dict(V1, ops=CROP)], "one Normalize"),
-        ([dict(V1, ops=[*TAIL, *TAIL])], "one Normalize"),
+        (dict(a=dict(V1, modality="thermal")), "'a': modality must be .* 'thermal'"),
+        (dict(a=dict(V1, name="x")), "name"),
+        (dict(a=dict(stem="visible", ops={})), "modality"),
+        (dict(a=dict(V1, ops=CROP)), "'a' must have exactly one Normalize"),
+        (dict(a=dict(V1, ops=dict(**TAIL, again=dict(type="Normalize")))), "one Normalize"),
+        (dict(a=dict(V1, modality="mixed")), "mixed view 'a' needs an operation that reads the partner"),
+        (dict(a=dict(V1, ops=dict(TAIL, erase=dict(prob=1)))), "'erase' has no type"),
+        (dict(a=dict(V1, ops=dict(TAIL, gray=dict(type="RandomGrayscale", before="crop")))), "before 'crop'"),
     ],
 )
 def test_views_that_cannot_work_are_errors(views, match):
@@ -255,7 +257,7 @@ def test_views_that_cannot_work_are_errors(views, match):
 
 def test_unknown_options_of_an_operation_are_errors():
     with pytest.raises(TypeError, match="probability"):
-        ReIDDataPreprocessor(MEAN, STD, [dict(V1, ops=[dict(type="RandomErase", probability=0.5)])])
+        ReIDDataPreprocessor(MEAN, STD, dict(a=dict(V1, ops=dict(erase=dict(type="RandomErase", probability=0.5)))))
 
 
 def test_training_without_views_and_negative_numbers_are_errors():
@@ -269,7 +271,7 @@ def test_training_without_views_and_negative_numbers_are_errors():
 
 def test_images_with_views_of_neither_modality_are_not_dropped():
     with pytest.raises(ValueError, match="views are made of"):
-        ReIDDataPreprocessor(MEAN, STD, [V1])(batch(BLOCKS), training=True)
+        ReIDDataPreprocessor(MEAN, STD, dict(a=V1))(batch(BLOCKS), training=True)
 
 
 def test_whole_batch_way_gives_the_same_views(monkeypatch):
@@ -295,8 +297,176 @@ def test_an_operation_of_ones_own_works_by_name():
         def apply(self, x, draws):
             return torch.where(draws["mask"].view(-1, 1, 1, 1), 255 - x, x)
 
-    views = [dict(modality=m, stem=m, ops=[dict(type="TestInvert"), dict(type="Normalize")]) for m in MODALITIES]
+    views = {m: dict(modality=m, ops=dict(invert=dict(type="TestInvert"), **NORMALIZE)) for m in MODALITIES}
     data = batch(BLOCKS)
     out = ReIDDataPreprocessor(MEAN, STD, views)(data, training=True)
     for x, image in zip(torch.cat(list(out["inputs"].values())), data["inputs"], strict=True):
         assert any(torch.allclose(x, plain(source), atol=1e-6) for source in (image, 255 - image))
+
+
+def test_common_operations_are_those_of_every_view_and_a_view_says_its_differences():
+    views = dict(
+        visible_1=dict(modality="visible", ops=dict(gray=dict(type="RandomGrayscale", prob=0.5, before="crop"))),
+        visible_2=dict(modality="visible", ops=dict(channel=dict(type="ChannelToAll"))),
+        infrared_1=dict(modality="infrared", ops=dict(gray=dict(type="InfraredGray"))),
+        infrared_2=dict(
+            modality="infrared",
+            ops=dict(brightness=dict(type="RandomBrightness", before="crop"), scale=dict(type="ChannelScale")),
+        ),
+    )
+    short = ReIDDataPreprocessor(MEAN, STD, views, ops={**CROP, **TAIL})
+    assert equal(
+        short(batch(BLOCKS), training=True), ReIDDataPreprocessor(MEAN, STD, MSCM)(batch(BLOCKS), training=True)
+    )
+    changed = dict(modality="visible", ops=dict(erase=None, crop=dict(padding=3), flip=dict(type="HorizontalFlip")))
+    view = ReIDDataPreprocessor(MEAN, STD, dict(a=changed), ops={**CROP, **TAIL}).views["a"]
+    assert list(view.steps) == ["crop", "flip", "normalize"] and view.steps["crop"].op.padding == 3
+
+
+def test_none_takes_a_view_away_and_the_others_close_ranks():
+    out = ReIDDataPreprocessor(MEAN, STD, dict(MSCM, visible_1=None))(batch(BLOCKS), training=True)
+    assert list(out["inputs"]) == ["visible_2", "infrared_1", "infrared_2"]
+    assert out["rows"].stream.unique().tolist() == [0, 1, 2]
+
+
+def test_an_operation_may_be_for_some_epochs_only():
+    """PMT: the visible images are gray at first."""
+    gray = dict(type="RandomGrayscale", prob=1.0, until_epoch=2)
+    views = dict(PLAIN, visible=dict(modality="visible", ops=dict(gray=gray, **NORMALIZE)))
+    late = dict(PLAIN, visible=dict(modality="visible", ops=dict(gray=dict(gray, from_epoch=1), **NORMALIZE)))
+    data = batch(BLOCKS)
+    plain_one = ReIDDataPreprocessor([0.0] * 3, [1.0] * 3, PLAIN)(data, training=True)["inputs"]["visible"]
+    for recipe, expected in ((views, [True, True, False]), (late, [False, True, False])):
+        preprocessor = ReIDDataPreprocessor([0.0] * 3, [1.0] * 3, recipe)
+        for epoch, is_gray in enumerate(expected):
+            preprocessor.set_iteration(10 * epoch, epoch)
+            x = preprocessor(data, training=True)["inputs"]["visible"]
+            assert bool((x[:, 0] == x[:, 1]).all()) == is_gray != torch.equal(x, plain_one)
+
+
+def test_an_operation_is_told_iteration_and_epoch():
+    from mscmreid.registry import TRANSFORMS
+
+    told = []
+
+    @TRANSFORMS.register_module(name="TestTold", force=True)
+    class Told:
+        def set_iteration(self, iteration, epoch):
+            told.append((iteration, epoch))
+
+    preprocessor = ReIDDataPreprocessor(
+        MEAN, STD, dict(a=dict(modality="visible", ops=dict(told=dict(type="TestTold"), **NORMALIZE)))
+    )
+    preprocessor.set_iteration(7, 3)
+    assert told == [(7, 3)]
+
+
+@pytest.fixture
+def mean_of_both():
+    """An operation that mixes an image with one of the same person in the other modality."""
+    from mscmreid.registry import TRANSFORMS
+
+    @TRANSFORMS.register_module(name="TestMeanOfBoth", force=True)
+    class MeanOfBoth:
+        makes_new = True
+        reads_partner = True
+
+        def draw(self, generator, n, size):
+            return dict(share=torch.rand(n, generator=generator))
+
+        def apply(self, x, draws, partner):
+            share = draws["share"].view(-1, 1, 1, 1)
+            return (share * x + (1 - share) * partner).to(torch.uint8)
+
+    return dict(mix=dict(type="TestMeanOfBoth"), **NORMALIZE)
+
+
+def people(modalities, labels):
+    data = batch(modalities)
+    for sample, label in zip(data["data_samples"], labels, strict=True):
+        sample.set_metainfo(dict(label=label))
+    return data
+
+
+def test_a_view_mixes_images_of_one_person_of_both_modalities(mean_of_both):
+    views = dict(PLAIN, mixed=dict(modality="mixed", ops=mean_of_both))
+    data = people(BLOCKS, [4, 4, 7, 7, 5, 4, 7, 4, 5, 4, 7, 7])
+    partner = [7, 9, 6, 10, 8, 7]  # the n-th of a person's gets the n-th of the other modality, round and round
+    preprocessor = ReIDDataPreprocessor(MEAN, STD, views, seed=3)
+    preprocessor.set_iteration(9)
+    out = preprocessor(data, training=True)
+    share = torch.rand(6, generator=view_generator(3, 9, 2))
+    for i, x in enumerate(out["inputs"]["mixed"]):
+        mixed = (share[i] * data["inputs"][i] + (1 - share[i]) * data["inputs"][partner[i]]).to(torch.uint8)
+        assert torch.allclose(x, plain(mixed), atol=1e-6)
+    rows = out["rows"]
+    assert rows.modality.tolist() == [0] * 6 + [1] * 6 + [2] * 6 and rows.label[12:].tolist() == [4, 4, 7, 7, 5, 4]
+    assert rows.image[12:].tolist() == rows.image[:6].tolist()
+
+
+def test_mixed_views_are_the_same_on_several_ranks(mean_of_both, monkeypatch):
+    views = dict(PLAIN, mixed=dict(modality="mixed", ops=mean_of_both))
+    data = people(BLOCKS, [0, 0, 1, 1, 2, 2] * 2)
+    whole = ReIDDataPreprocessor(MEAN, STD, views)(data, training=True)["inputs"]["mixed"]
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(module, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(module, "get_world_size", lambda: 3)
+        own = [2 * rank, 2 * rank + 1, 6 + 2 * rank, 7 + 2 * rank]
+        parts.append(ReIDDataPreprocessor(MEAN, STD, views)(rows_of(data, own), training=True)["inputs"]["mixed"])
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_person_without_a_partner_is_an_error(mean_of_both):
+    views = dict(visible=dict(modality="visible", ops=mean_of_both), infrared=PLAIN["infrared"])
+    with pytest.raises(ValueError, match=r"no image of '2\.png'"):
+        ReIDDataPreprocessor(MEAN, STD, views)(people(BLOCKS, [0, 1, 2, 0, 1, 0, 0, 1, 1, 1, 1, 1]), training=True)
+
+
+def with_index(data, first=100):
+    for i, sample in enumerate(data["data_samples"]):
+        sample.set_metainfo(dict(sample_idx=first + i))
+    return data
+
+
+def test_rows_know_their_row_in_the_data_set_and_carry_what_the_config_asks_for():
+    data = with_index(batch(BLOCKS))
+    for i, sample in enumerate(data["data_samples"]):
+        sample.set_metainfo(dict(box=np.array([i, 2.5])))
+    out = ReIDDataPreprocessor(MEAN, STD, MSCM, extra_fields=["cam_id", "box"])(data, training=True)
+    rows = out["rows"]
+    assert rows.index.tolist() == [100 + image for image in rows.image.tolist()]
+    assert rows.extra["cam_id"].tolist() == [1] * 24
+    assert rows.extra["box"].tolist() == [[float(image), 2.5] for image in rows.image.tolist()]
+    assert ReIDDataPreprocessor(MEAN, STD, MSCM)(batch(BLOCKS), training=True)["rows"].index.tolist() == [-1] * 24
+    assert ReIDDataPreprocessor(MEAN, STD)(data)["rows"].index.tolist() == list(range(100, 112))
+    with pytest.raises(ValueError, match="extra_fields names 'track'"):
+        ReIDDataPreprocessor(MEAN, STD, MSCM, extra_fields=["track"])(data, training=True)
+
+
+def test_new_labels_are_looked_up_by_the_row_in_the_data_set():
+    preprocessor = ReIDDataPreprocessor(MEAN, STD, PLAIN)
+    labels = torch.arange(20).flip(0) - 4
+    preprocessor.set_labels(labels)
+    out = preprocessor(with_index(batch(BLOCKS), first=3), training=True)
+    assert out["rows"].label.tolist() == labels[out["rows"].index].tolist() == list(range(12, 0, -1))
+    with pytest.raises(ValueError, match=r"'11\.png' was left out"):
+        preprocessor(with_index(batch(BLOCKS), first=5), training=True)
+    with pytest.raises(ValueError, match=r"labels of 20 images, found rows"):
+        preprocessor(with_index(batch(BLOCKS), first=15), training=True)
+    preprocessor.set_labels(None)
+    assert preprocessor(batch(BLOCKS), training=True)["rows"].label.tolist() == list(range(12))
+
+
+def test_mean_and_std_may_differ_by_modality_and_by_view():
+    half = dict(mean=[0.5] * 3, std=[0.5] * 3)
+    by_modality = {key: dict(visible=value, infrared=half[key]) for key, value in (("mean", MEAN), ("std", STD))}
+    views = dict(
+        PLAIN, odd=dict(modality="visible", ops=dict(normalize=dict(type="Normalize", mean=[0] * 3, std=[1] * 3)))
+    )
+    preprocessor, data = ReIDDataPreprocessor(**by_modality, views=views), batch(BLOCKS)
+    for out in (preprocessor(data, training=True), preprocessor(data)):
+        assert torch.allclose(out["inputs"]["visible"][0], plain(data["inputs"][0]), atol=1e-6)
+        assert torch.allclose(out["inputs"]["infrared"][0], data["inputs"][6] / 127.5 - 1, atol=1e-6)
+    odd = preprocessor(data, training=True)["inputs"]["odd"]
+    assert torch.allclose(odd[0], data["inputs"][0] / 255, atol=1e-6)

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mscmreid.apis import load_config
 from mscmreid.apis import test as run_test
 from mscmreid.datasets.loading import reid_collate
-from mscmreid.datasets.samplers import CrossModalityIdentitySampler
+from mscmreid.datasets.samplers import CrossModalityBatchSampler
 from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.evaluation.metric import VIReIDMetric
@@ -51,7 +51,7 @@ NUM_IDS, NUM_INSTANCES = 3, 2  # half a batch is three rows a modality: the midd
 TOY = {
     "model.backbone.depth": 18,
     "model.backbone.base_channels": 8,
-    "model.backbone.image_size": SIZE,
+    "image_size": SIZE,
     "model.backbone.init_cfg": None,
     "model.head.num_classes": 5,
     "optim_wrapper.dtype": "float32",
@@ -89,7 +89,8 @@ class People:
 
 def sampled() -> list[int]:
     """This process's rows of two global batches."""
-    return list(CrossModalityIdentitySampler(People(), NUM_IDS, NUM_INSTANCES, seed=7, num_batches=2))
+    batches = CrossModalityBatchSampler(People(), NUM_IDS, NUM_INSTANCES, seed=7, num_batches=2)
+    return [index for batch in batches for index in batch]
 
 
 def batch() -> dict:
@@ -307,8 +308,6 @@ def whole_test(folder: Path) -> list:
         {
             **TOY,
             "data_root": str(folder / "SYSU-MM01"),
-            "image_size": SIZE,
-            **{f"{part}_dataloader.dataset.image_size": SIZE for part in ("train", "val", "test")},
             "test_dataloader.batch_size": 4,
             "visualizer.vis_backends": [dict(type="LocalVisBackend")],
             "log_level": "ERROR",

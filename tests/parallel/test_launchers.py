@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
 from layouts import make_sysu
-from parallel_cases import NUM_IDS, NUM_INSTANCES, SIZE, TOY
+from parallel_cases import NUM_IDS, NUM_INSTANCES, TOY
 from ports import free_port
 from toy_runs import without_times
 
@@ -32,13 +32,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {
         **TOY,
         "data_root": str(folder / "SYSU-MM01"),
-        "image_size": SIZE,
         "model.head.metric_losses.qct.start_iter": 0,
         "model.head.metric_losses.qct.ramp_iters": 0,
-        "train_dataloader.batch_size": 2 * NUM_IDS * NUM_INSTANCES,
-        "train_dataloader.sampler.num_ids": NUM_IDS,
-        "train_dataloader.sampler.num_instances": NUM_INSTANCES,
-        "train_dataloader.sampler.num_batches": 3,
+        "train_dataloader.batch_sampler.num_ids": NUM_IDS,
+        "train_dataloader.batch_sampler.num_instances": NUM_INSTANCES,
+        "train_dataloader.batch_sampler.num_batches": 3,
         "train_cfg.max_epochs": 2,
         "param_scheduler": [dict(type="MultiStepLR", milestones=[1], by_epoch=True)],
         "default_hooks.logger.interval": 1,

@@ -35,7 +35,7 @@ def training_batch(model: CrossModalReID) -> tuple[dict[str, Tensor], Rows]:
     inputs: dict[str, list[Tensor]] = {}
     rows: dict[str, list[Rows]] = {}
     label = torch.arange(NUM) // 2
-    for stream, view in enumerate(model.data_preprocessor.views):
+    for stream, view in enumerate(model.data_preprocessor.views.values()):
         inputs.setdefault(view.stem, []).append(torch.randn(NUM, 3, *SIZE))
         rows.setdefault(view.stem, []).append(Rows.make(label, view.modality, stream, torch.arange(NUM)))
     return {stem: torch.cat(parts) for stem, parts in inputs.items()}, Rows.cat(

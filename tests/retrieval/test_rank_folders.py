@@ -19,7 +19,7 @@ from mscmreid.retrieval.extract import extract_table, stream_features
 from mscmreid.retrieval.ranked_lists import FolderFeatures, extract_folder, rank_folders
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = dict(backbone=dict(base_channels=8, image_size=(64, 32)))
+TINY = dict(backbone=dict(base_channels=8))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def folders(tmp_path_factory):
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.py"
     base = str(ROOT / "configs" / "mscm_synthetic.py")
-    path.write_text(f"_base_ = [{base!r}]\nmodel = {TINY}\n")
+    path.write_text(f"_base_ = [{base!r}]\nimage_size = (64, 32)\nmodel = {TINY}\n")
     return path
 
 
@@ -56,7 +56,7 @@ def model(config):
 
 def normalised(model, paths):
     images = torch.from_numpy(np.stack([load_image(str(path), (64, 32)) for path in paths]))
-    return model.data_preprocessor.normalize.apply(images, {})
+    return model.data_preprocessor.normalize["visible"].apply(images, {})
 
 
 def test_features_are_those_of_the_model_whatever_the_batches(model, folders):

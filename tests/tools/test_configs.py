@@ -21,10 +21,13 @@ def test_config_begins_with_what_to_expect_and_survives_its_own_text(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_batch_size_and_image_size_agree(name):
+def test_batch_and_image_size_are_said_once(name):
+    written = Config.fromfile(ROOT / name)
+    assert "image_size" in written and "image_size" not in str({k: v for k, v in written.items() if k != "image_size"})
     cfg = load_config(ROOT / name)
-    sampler = cfg.train_dataloader.sampler
-    assert cfg.train_dataloader.batch_size == 2 * sampler.num_ids * sampler.num_instances
+    assert cfg.train_dataloader.batch_sampler.type == "CrossModalityBatchSampler"
+    assert not {"batch_size", "sampler"} & set(cfg.train_dataloader)
+    assert not [key for key in cfg if key.startswith("_")]
     sizes = {tuple(cfg[f"{part}_dataloader"].dataset.image_size) for part in ("train", "val", "test")}
     assert sizes == {tuple(cfg.model.backbone.image_size)}
     assert cfg.default_hooks.checkpoint.save_best == "reid/R1"
@@ -49,6 +52,15 @@ def test_one_option_reaches_all_data_loaders():
     assert small.model.backbone.image_size == small.test_dataloader.dataset.image_size == (64, 32)
     kept = load_config(ROOT / "mscm_sysu.py", {"data_root": "/a", "val_dataloader.dataset.data_root": "/b"})
     assert kept.val_dataloader.dataset.data_root == "/b"
+
+
+def test_an_image_size_beside_the_top_level_is_refused():
+    with pytest.raises(ValueError, match=r"model.backbone.image_size is \(64, 32\), image_size at the top level \(384"):
+        load_config(ROOT / "mscm_sysu.py", {"model.backbone.image_size": (64, 32)})
+    again = load_config(
+        load_config(ROOT / "mscm_sysu.py"), dict(image_size=(64, 32))
+    )  # a config that a run has written
+    assert again.model.backbone.image_size == again.val_dataloader.dataset.image_size == (64, 32)
 
 
 def test_the_hash_is_of_what_is_computed_not_of_where():

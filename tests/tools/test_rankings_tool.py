@@ -72,7 +72,7 @@ def test_one_flat_image_among_others_does_no_harm(table, tmp_path):
 def test_the_untrained_network_is_the_same_for_a_seed_and_leaves_the_random_state_alone(table, root, tmp_path):
     config = tmp_path / "tiny.py"
     base = str(ROOT / "configs" / "mscm_synthetic.py")
-    config.write_text(f"_base_ = [{base!r}]\nmodel = dict(backbone=dict(base_channels=8, image_size=(64, 32)))\n")
+    config.write_text(f"_base_ = [{base!r}]\nimage_size = (64, 32)\nmodel = dict(backbone=dict(base_channels=8))\n")
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, same, other = (

@@ -25,7 +25,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from views import MEAN, STD, our_views, per_image_views
 
-from mscmreid.datasets import SYSUMM01, CrossModalityIdentitySampler, PlainFolder, reid_collate
+from mscmreid.datasets import SYSUMM01, CrossModalityBatchSampler, PlainFolder, reid_collate
 from mscmreid.engine.runner.processes import preload_workers, start_method
 from mscmreid.models import ReIDDataPreprocessor
 from mscmreid.models.views import view_generator
@@ -72,7 +72,7 @@ def rates(num_images: int, repeats: int = 3) -> dict[str, float]:
 def batch_bytes() -> dict[str, int]:
     """Bytes of a training batch between worker and main process: pixels here, float views there."""
     init_default_scope("mscmreid")
-    recipe = [dict(modality=stem[:-2], stem=stem, ops=[dict(type="Normalize")]) for stem in STEMS]
+    recipe = {stem: dict(modality=stem[:-2], ops=dict(normalize=dict(type="Normalize"))) for stem in STEMS}
     preprocessor = ReIDDataPreprocessor(MEAN, STD, recipe)
     pixels = torch.zeros(3, *SIZE, dtype=torch.uint8)
     samples = [ReIDDataSample(metainfo=dict(modality=m, label=0)) for m in MODALITIES for _ in range(BATCH // 2)]
@@ -105,8 +105,7 @@ def full_size_memory(num_workers: int, num_batches: int) -> dict[str, dict[str, 
         dataset = SYSUMM01(str(root), split="trainval", image_size=SIZE)
         loader = DataLoader(
             dataset,
-            batch_size=BATCH,
-            sampler=CrossModalityIdentitySampler(dataset, 6, 4, seed=0),
+            batch_sampler=CrossModalityBatchSampler(dataset, 6, 4, seed=0),
             num_workers=num_workers,
             collate_fn=reid_collate,
             multiprocessing_context=start_method(),

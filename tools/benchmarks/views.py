@@ -15,6 +15,7 @@ import argparse
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,25 +23,23 @@ from measuring import at_least, fastest, table
 from torch import Tensor
 from torchvision import transforms
 
+from mscmreid.apis.config import load_config
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.models.views import View, view_generator
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILL = (0.4914, 0.4822, 0.4465)
 GRAY = (0.2989, 0.5870, 0.1140)
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "mscm_sysu.py"
 
 
 def our_views() -> dict[str, View]:
     """The views of MSCMNet's recipe by name."""
-    crop = [dict(type="PadCrop", padding=10), dict(type="HorizontalFlip", prob=0.5)]
-    float_part = [dict(type="Normalize"), dict(type="RandomErase", prob=0.5)]
-    recipe = {
-        "visible 1": ("visible", [dict(type="RandomGrayscale", prob=0.5), *crop, *float_part]),
-        "visible 2": ("visible", [*crop, *float_part, dict(type="ChannelToAll")]),
-        "infrared 1": ("infrared", [*crop, *float_part, dict(type="InfraredGray")]),
-        "infrared 2": ("infrared", [dict(type="RandomBrightness"), *crop, *float_part, dict(type="ChannelScale")]),
+    preprocessor = load_config(CONFIG).model.data_preprocessor
+    return {
+        name.replace("_", " "): View.build(name, view, preprocessor.ops, MEAN, STD)
+        for name, view in preprocessor.views.items()
     }
-    return {name: View.build(dict(modality=m, stem=name, ops=ops), MEAN, STD) for name, (m, ops) in recipe.items()}
 
 
 def erase_one(image: Tensor) -> Tensor:

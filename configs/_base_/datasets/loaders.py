@@ -1,14 +1,12 @@
-# Data loaders of all data sets; sysu.py, regdb.py and llcm.py say what they load.
-image_size = (384, 192)  # height, width
-
+# Data loaders of all data sets; sysu.py, regdb.py and llcm.py say what they load. image_size stands at the top level of
+# each experiment's config.
 train_dataloader = dict(
-    batch_size=48,  # of all processes together: 2 modalities x num_ids x num_instances
     num_workers=4,
     pin_memory=True,
-    sampler=dict(type='CrossModalityIdentitySampler', num_ids=6, num_instances=4),
+    # a batch of all processes together: num_ids people, num_instances visible and as many infrared images of each
+    batch_sampler=dict(type='CrossModalityBatchSampler', num_ids=6, num_instances=4),
     collate_fn=dict(type='mscmreid.reid_collate'),
     worker_init_fn=dict(type='mscmreid.seed_worker'),
-    dataset=dict(image_size=image_size),
 )
 val_dataloader = dict(
     batch_size=64,  # of each process
@@ -16,7 +14,6 @@ val_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='mscmreid.reid_collate'),
-    dataset=dict(image_size=image_size),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='VIReIDMetric', features=['feat_bn', 'feat_pool'])

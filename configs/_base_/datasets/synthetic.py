@@ -3,17 +3,11 @@
 _base_ = './sysu.py'
 image_size = (96, 48)  # height, width
 data_root = 'data/synthetic'
-# what changes in the views of images this small; a config applies it to the views of its model
-small_ops = dict(PadCrop=dict(padding=4), RandomErase=dict(prob=0.3, area=(0.02, 0.2)))
 
 train_dataloader = dict(
     num_workers=0,  # the images are small and decoded once; a worker would cost more than it saves
-    sampler=dict(num_ids=12, num_instances=2),
-    dataset=dict(name='synthetic', data_root=data_root, image_size=image_size, check_counts=False),
+    batch_sampler=dict(num_ids=12, num_instances=2),
+    dataset=dict(name='synthetic', check_counts=False),
 )
-val_dataloader = dict(
-    batch_size=128,
-    num_workers=0,
-    dataset=dict(name='synthetic', data_root=data_root, image_size=image_size, check_counts=False),
-)
+val_dataloader = dict(batch_size=128, num_workers=0, dataset=dict(name='synthetic', check_counts=False))
 test_dataloader = val_dataloader

@@ -1,16 +1,17 @@
 # AGW (Ye et al., TPAMI 2022): one stem a modality, non-local blocks with one channel inside, GeM, WRT.
 # image_size and num_classes come from the config of the data set.
-_ops = [dict(type='PadCrop', padding=10), dict(type='HorizontalFlip', prob=0.5), dict(type='Normalize')]
 model = dict(
     type='CrossModalReID',
     data_preprocessor=dict(
         type='ReIDDataPreprocessor',
         mean=[0.485, 0.456, 0.406],
         std=[0.229, 0.224, 0.225],
-        views=[
-            dict(modality='visible', stem='visible', ops=_ops),
-            dict(modality='infrared', stem='infrared', ops=_ops),
-        ],
+        ops=dict(  # of every view, in this order
+            crop=dict(type='PadCrop', padding=10),
+            flip=dict(type='HorizontalFlip', prob=0.5),
+            normalize=dict(type='Normalize'),
+        ),
+        views=dict(visible=dict(modality='visible'), infrared=dict(modality='infrared')),
     ),
     backbone=dict(
         type='MultiStreamResNet',
@@ -24,4 +25,3 @@ model = dict(
         type='ReIDHead', ce_weight=1.0, metric_losses=dict(wrt=dict(type='WeightedRegularizedTriplet', weight=1.0))
     ),
 )
-del _ops

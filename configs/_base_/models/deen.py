@@ -1,23 +1,22 @@
 # DEEN (Zhang and Wang, CVPR 2023): MFA behind stages 1 to 3, DEE's two extra branches behind stage 3, average pooling,
 # batch-hard triplet, center-guided pair mining and orthogonal branches. Tested with the mirrored image added, by the
 # summed similarity of both features. The area of the erased rectangle is that for SYSU-MM01.
-_ops = [
-    dict(type='RandomGrayscale', prob=0.5),
-    dict(type='PadCrop', padding=10),
-    dict(type='HorizontalFlip', prob=0.5),
-    dict(type='Normalize'),
-    dict(type='RandomErase', prob=0.5, area=(0.2, 0.8), aspect=(0.3, 1 / 0.3), fill=(0.485, 0.456, 0.406)),
-]
 model = dict(
     type='CrossModalReID',
     data_preprocessor=dict(
         type='ReIDDataPreprocessor',
         mean=[0.485, 0.456, 0.406],
         std=[0.229, 0.224, 0.225],
-        views=[
-            dict(modality='visible', stem='visible', ops=_ops),
-            dict(modality='infrared', stem='infrared', ops=_ops),
-        ],
+        ops=dict(  # of every view, in this order
+            gray=dict(type='RandomGrayscale', prob=0.5),
+            crop=dict(type='PadCrop', padding=10),
+            flip=dict(type='HorizontalFlip', prob=0.5),
+            normalize=dict(type='Normalize'),
+            erase=dict(
+                type='RandomErase', prob=0.5, area=(0.2, 0.8), aspect=(0.3, 1 / 0.3), fill=(0.485, 0.456, 0.406)
+            ),
+        ),
+        views=dict(visible=dict(modality='visible'), infrared=dict(modality='infrared')),
     ),
     backbone=dict(
         type='MultiStreamResNet',
@@ -41,4 +40,3 @@ model = dict(
     ),
     flip_test=True,
 )
-del _ops

@@ -16,6 +16,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=11, by_epoch=True),
     dict(type='MultiStepLR', milestones=[25, 90, 120], gamma=0.1, by_epoch=True),
 ]
-# A larger batch for more GPUs is never silent: set batch_size and num_ids, and here enable=True, which scales the
-# learning rate by batch_size / base_batch_size.
+# A larger batch for more GPUs is never silent: set batch_sampler.num_ids, and here enable=True, which scales the
+# learning rate by images of a batch / base_batch_size.
 auto_scale_lr = dict(enable=False, base_batch_size=48)

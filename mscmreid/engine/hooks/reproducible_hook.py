@@ -33,7 +33,7 @@ def seed_worker(worker_id: int) -> None:
 
 @HOOKS.register_module()
 class ReproducibleHook(Hook):
-    """Seeds all generators from (seed, epoch, rank) before each epoch and tells the model each iteration's number.
+    """Seeds all generators from (seed, epoch, rank) before each epoch and tells the model where training stands.
 
     Views are drawn from (seed, iteration) by the data preprocessor, whose ``seed`` becomes the runner's. So a
     resumed run goes on with the numbers that an uninterrupted one would have drawn.
@@ -54,6 +54,6 @@ class ReproducibleHook(Hook):
         seed_everything(runner.seed, runner.epoch, get_rank())
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Announce the iteration to the model (which passes it on), or to the preprocessor alone."""
+        """Announce iteration and epoch to the model (which passes it on), or to the preprocessor alone."""
         for target in self._targets:
-            target.set_iteration(runner.iter)
+            target.set_iteration(runner.iter, runner.epoch)

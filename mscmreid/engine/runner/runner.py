@@ -19,6 +19,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mscmreid.datasets.samplers import ReIDBatchSampler
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import (
     check_resumable,
@@ -31,7 +32,7 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_num_classes, check_split, local_dataloader
+from mscmreid.engine.runner.checks import check_num_classes, check_split
 from mscmreid.engine.runner.processes import (
     available_cores,
     init_cpu_group,
@@ -47,7 +48,8 @@ from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 class ReIDRunner(Runner):
     """The Runner that the tools use (``runner_type='ReIDRunner'``). What differs from MMEngine's:
 
-    - ``train_dataloader.batch_size`` is the *global* batch (2 x P x K images); every process gets its even share.
+    - ``train_dataloader.batch_sampler`` says what a batch of all processes together is made of; every process gets its
+      even share. There is no ``batch_size`` beside it.
     - Checkpoints are written to a temporary name, checked and moved into place; they hold no Python objects.
     - ``load_from``, ``resume`` and tests load strictly; ``load_strict=False`` in the config loads what fits and says
       what did not. Automatic resume passes over a damaged file, naming it.
@@ -93,11 +95,9 @@ class ReIDRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """MMEngine's, with this process's share of the global batch; the head's classes must be the data's."""
+        """MMEngine's; the head's classes must be the data's."""
         if isinstance(loop, BaseLoop):
             return loop
-        if isinstance(self._train_dataloader, dict):
-            self._train_dataloader = local_dataloader(self._train_dataloader, self.world_size)
         built = super().build_train_loop(loop)
         check_num_classes(self._bare_model, built.dataloader.dataset)
         return built
@@ -115,8 +115,12 @@ class ReIDRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """MMEngine's, without what torch warns about or refuses: pinned memory without a GPU, more workers than this
-        process may use cores, options of workers where there are none."""
+        """MMEngine's, with batch samplers by themselves, and without what torch warns about or refuses: pinned memory
+        without a GPU, more workers than this process may use cores, options of workers where there are none.
+
+        Raises:
+            ValueError: beside a ``batch_sampler`` stands what only it says.
+        """
         if isinstance(dataloader, dict):
             dataloader = dict(dataloader)
             if not torch.cuda.is_available():
@@ -130,7 +134,30 @@ class ReIDRunner(Runner):
             if not dataloader.get("num_workers"):
                 for option in ("persistent_workers", "prefetch_factor"):
                     dataloader.pop(option, None)
+            if dataloader.get("batch_sampler") is not None:
+                beside = sorted({"batch_size", "sampler", "shuffle", "drop_last"} & set(dataloader))
+                if beside:
+                    raise ValueError(
+                        f"a data loader's batch_sampler says what a batch is made of: take out {beside} beside it "
+                        "(the global batch is batch_sampler's num_ids x num_instances x 2 modalities)"
+                    )
+                # MMEngine builds a batch sampler around a sampler only; here the sampler itself makes the batches
+                dataloader |= dict(
+                    sampler=dataloader["batch_sampler"], batch_sampler=dict(type=_sampler_itself), batch_size=0
+                )
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict | None = None) -> None:
+        """MMEngine's, by the images of a batch over all processes."""
+        batch_sampler = getattr(self.train_loop.dataloader, "batch_sampler", None)
+        if not isinstance(batch_sampler, ReIDBatchSampler):
+            return super().scale_lr(optim_wrapper, auto_scale_lr)
+        config = self._train_dataloader
+        try:
+            self._train_dataloader = dict(batch_size=batch_sampler.global_batch_size // self.world_size)
+            super().scale_lr(optim_wrapper, auto_scale_lr)
+        finally:
+            self._train_dataloader = config
 
     @property
     def _bare_model(self) -> nn.Module:
@@ -272,6 +299,11 @@ class ReIDRunner(Runner):
         for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))
         self.logger.info("torch.compile: the first iterations take longer")
+
+
+def _sampler_itself(sampler: Any, batch_size: int) -> Any:
+    """In the place of a batch sampler that MMEngine would build around ``sampler``."""
+    return sampler
 
 
 def _to_cpu(value: Any) -> Any:

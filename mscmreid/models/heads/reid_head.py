@@ -56,7 +56,7 @@ class ReIDHead(BaseModule):
         self._written_weights = [1.0] * len(self.schedules)
         self.set_iteration(0)
 
-    def set_iteration(self, iteration: int) -> None:
+    def set_iteration(self, iteration: int, epoch: int = 0) -> None:
         """Tell where training stands (for the weights' ramps); called before each iteration."""
         self.iteration = iteration
         weights = [self.weight(name) for name in self.schedules]

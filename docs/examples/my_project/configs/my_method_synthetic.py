@@ -2,10 +2,10 @@
 _base_ = '../../../../configs/mscm_synthetic.py'
 custom_imports = dict(imports=['my_method'], allow_failed_imports=False)
 
-views = _base_.model.data_preprocessor.views
-views[3].ops.insert(0, dict(type='RandomGamma', gamma=(0.7, 1.5)))
 model = dict(
-    data_preprocessor=dict(views=views),
+    data_preprocessor=dict(
+        views=dict(infrared_2=dict(ops=dict(gamma=dict(type='RandomGamma', gamma=(0.7, 1.5), before='brightness'))))
+    ),
     backbone=dict(plugins=[*_base_.model.backbone.plugins, dict(type='ChannelGate', after='stage4')]),
     head=dict(metric_losses=dict(hetero_center=dict(type='HeteroCenterLoss', weight=0.5))),
 )
