@@ -186,7 +186,8 @@ def made_up_rows() -> tuple[Tensor, Rows]:
     rows = []
     for stream, modality in enumerate(("visible", "visible", "infrared")):
         image = torch.arange(4) + (4 if modality == "infrared" else 0)
-        rows.append(Rows.make(torch.tensor([0, 0, 1, 2]), modality, stream, image).expand_branches(3))
+        extra = dict(box=torch.stack([image, image / 3], dim=1))
+        rows.append(Rows.make(torch.tensor([0, 0, 1, 2]), modality, stream, image, 7 * image, extra).expand_branches(3))
     inputs = torch.randn(36, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return inputs, Rows.cat(rows)
 
@@ -199,6 +200,11 @@ def local_rows() -> tuple[Tensor, Rows]:
     return inputs[mine], rows[mine]
 
 
+def columns_of(rows: Rows) -> dict[str, Tensor]:
+    """All columns by name."""
+    return {name: value for name, value in vars(rows).items() if name != "extra"} | rows.extra
+
+
 def gathered(folder: Path) -> dict:
     """``gather_rows`` of this process's rows, and the gradient of a weighted sum of all rows."""
     inputs, rows = local_rows()
@@ -209,8 +215,8 @@ def gathered(folder: Path) -> dict:
     return dict(
         features=features.detach(),
         grad=inputs.grad,
-        local=dict(vars(rows)),
-        rows=dict(vars(all_rows)),
+        local=columns_of(rows),
+        rows=columns_of(all_rows),
         weight=1.0 + rows.image + 10.0 * rows.stream + 100.0 * rows.branch,
     )
 
