@@ -89,6 +89,41 @@ def spread_shared(cfg: Config) -> None:
                 )
 
 
+def stage_config(cfg: Config, name: str) -> Config:
+    """The config of one stage of a training: the whole config with the stage's differences, and ``stage=name``.
+
+    Args:
+        cfg: with ``stages``: name -> differences, in order; dicts merge as those of a child config do.
+        name: of a stage.
+
+    Raises:
+        ValueError: there is no such stage.
+    """
+    stages = cfg.get("stages") or {}
+    if name not in stages:
+        raise ValueError(f"the config has the stages {list(stages)}, found {name!r}")
+    content = cfg.to_dict()
+    differences = content.pop("stages")[name]
+    differences.pop("start_from", None)
+    merged = Config._merge_a_into_b(differences, content)
+    merged["stage"] = name
+    staged = type(cfg)(merged, cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables))
+    spread_shared(staged)
+    return staged
+
+
+def config_of_stage(cfg: Config, meta: Mapping[str, Any]) -> Config:
+    """The config that a checkpoint was made with: of its stage, where the training has stages.
+
+    Args:
+        cfg: with or without ``stages``.
+        meta: of the checkpoint; without a stage (a converted or an untrained one) the last stage's config is taken.
+    """
+    if not cfg.get("stages"):
+        return cfg
+    return stage_config(cfg, meta.get("stage") or list(cfg.stages)[-1])
+
+
 def _places(cfg: Config, key: str) -> list[str]:
     """Dotted names of the parts of a config that need the shared ``key``."""
     loaders = [f"{name}.dataset" for name in LOADERS if (cfg.get(name) or {}).get("dataset") is not None]

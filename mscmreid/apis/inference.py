@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from mscmreid.apis.config import load_config
+from mscmreid.apis.config import config_of_stage, load_config
 from mscmreid.engine.runner.checkpoint import load_weights, read_checkpoint, state_dict_of
 from mscmreid.registry import MODELS
 
@@ -31,12 +31,13 @@ def init_model(
         FileNotFoundError: config or checkpoint is missing.
         ValueError: the checkpoint does not fit the model, or is damaged.
     """
-    cfg = load_config(config)
+    content = {} if checkpoint is None else read_checkpoint(checkpoint)
+    cfg = config_of_stage(load_config(config), content.get("meta", {}))
     model = MODELS.build(cfg.model)
     if checkpoint is None:
         print_log("init_model: no checkpoint given, the weights are random", "current")
     else:
-        print_log(load_weights(model, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint), "current")
+        print_log(load_weights(model, state_dict_of(content, checkpoint), checkpoint), "current")
     model.cfg = cfg
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval()

@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
 from mscmreid import __version__
-from mscmreid.apis.config import config_hash, drop_missing_backends, set_work_dir
+from mscmreid.apis.config import config_hash, config_of_stage, drop_missing_backends, set_work_dir
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 from mscmreid.engine.runner.checks import check_split
 from mscmreid.fileio import sha256_of
@@ -53,15 +53,15 @@ def test(
             another split of the data.
     """
     untrained = str(checkpoint) == UNTRAINED
+    meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
     set_work_dir(cfg, work_dir)
+    cfg = config_of_stage(cfg, meta)
     cfg.launcher = launcher
     cfg.resume, cfg.load_from, cfg.load_strict = False, None if untrained else str(checkpoint), True
     drop_missing_backends(cfg)
     metric = set_test_options(cfg, rerank, flip, precision)
     metric.out_features = out_features
     metric.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
-    meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
-
     runner = RUNNERS.build(cfg)
     runner._test_loop = runner.build_test_loop(runner._test_loop)
     check_split(meta.get("dataset_meta"), runner.test_loop.dataloader.dataset.metainfo, checkpoint)
@@ -104,6 +104,7 @@ def _describe(evaluator: Evaluator, cfg: Config, checkpoint: Path | None) -> Non
         checkpoint=UNTRAINED if checkpoint is None else str(checkpoint),
         checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
         config_hash=config_hash(cfg),
+        stage=cfg.get("stage"),
         versions=dict(mscmreid=__version__, torch=str(torch.__version__)),
     )
     for metric in evaluator.metrics:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from mmengine.config import Config
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from mscmreid.apis.config import drop_missing_backends, set_work_dir
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from mscmreid.apis.config import drop_missing_backends, set_work_dir, stage_config
+from mscmreid.engine.runner.checkpoint import (
+    STAGES,
+    find_checkpoints,
+    finished_stages,
+    read_checkpoint,
+    trained_checkpoint,
+    write_text,
+)
 from mscmreid.registry import RUNNERS
 
 AMP = {"fp16": "float16", "bf16": "bfloat16", "none": "float32"}
@@ -16,27 +32,78 @@ def train(
     resume: str | None = None,
     amp: str | None = None,
     launcher: str = "none",
-):
-    """Train the model of a config.
+) -> Runner:
+    """Train the model of a config, stage after stage where it has ``stages``.
 
     Args:
         cfg: of :func:`mscmreid.apis.load_config`.
-        work_dir: where logs and checkpoints go; see :func:`mscmreid.apis.config.set_work_dir`.
+        work_dir: where logs and checkpoints go; see :func:`mscmreid.apis.config.set_work_dir`. Each stage has a folder
+            of its own name in it.
         resume: 'auto' goes on from the last intact checkpoint in the work folder (from the beginning if there is
-            none), a path from that file.
+            none), a path from that file. With stages: in the stage that has not come to its end, or is the file's.
         amp: 'fp16', 'bf16' or 'none', instead of the config's precision.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Returns:
-        The runner, after training.
+        The runner (of the last stage), after training.
     """
+    set_work_dir(cfg, work_dir)
+    cfg.launcher = launcher
+    if not cfg.get("stages"):
+        return _train(cfg, resume, amp)
+
+    folder, names = Path(cfg.work_dir), list(cfg.stages)
+    finished = _stages_before(names, folder, resume)
+    runner: Any = None
+    for name in names[len(finished) :]:
+        staged = stage_config(cfg, name)
+        staged.work_dir = str(folder / name)
+        staged.experiment_name = f"{cfg.get('experiment_name') or Path(cfg.filename or 'run').stem}_{name}"
+        if resume == "auto" and finished and not find_checkpoints(staged.work_dir):
+            resume = None  # it was interrupted before its first checkpoint
+        if resume is not None:
+            staged.load_from = None
+        elif finished:
+            which = cfg.stages[name].get("start_from", "last")
+            staged.load_from = str(trained_checkpoint(folder / finished[-1], which))
+        print_log(f"stage {name!r}", "current")
+        runner = None  # the memory of the stage before
+        runner = _train(staged, resume, amp)
+        resume = None
+        finished = [*finished, name]
+        if is_main_process():
+            write_text(json.dumps(finished), folder / STAGES)
+        barrier()  # the next stage reads what the main process has written
+    return runner
+
+
+def _stages_before(names: Sequence[str], folder: Path, resume: str | None) -> list[str]:
+    """The stages that need not be trained any more.
+
+    Raises:
+        ValueError: the checkpoint to resume from, or the folder, is of other stages; all are finished.
+    """
+    if resume is None:
+        (folder / STAGES).unlink(missing_ok=True)
+        return []
+    if resume != "auto":
+        stage = read_checkpoint(resume)["meta"].get("stage")
+        if stage not in names:
+            raise ValueError(f"{resume} was made in the stage {stage!r}, the config has {list(names)}")
+        return list(names[: names.index(stage)])
+    finished = finished_stages(folder)
+    if finished != list(names[: len(finished)]):
+        raise ValueError(f"{folder} holds the stages {finished}, the config has {list(names)}: choose another folder")
+    return finished[: len(names) - 1]  # a finished last stage is resumed at its end
+
+
+def _train(cfg: Config, resume: str | None, amp: str | None) -> Runner:
+    """Train one config without stages."""
     if cfg.get("strategy") is not None:
         raise ValueError(
             "strategy (FSDP, DeepSpeed, ...) belongs to MMEngine's FlexibleRunner, which these tools do not use: leave "
             "it out; several processes train data-parallel (docs/distributed.md)"
         )
-    set_work_dir(cfg, work_dir)
-    cfg.launcher = launcher
     if amp is not None:
         if amp not in AMP:
             raise ValueError(f"--amp must be one of {sorted(AMP)}, found {amp!r}")

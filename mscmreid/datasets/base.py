@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
-from mscmreid.datasets.loading import UndecodableImageError, check_size
+from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
 
 
@@ -33,6 +33,7 @@ class ReIDDataset(BaseDataset):
             variable ``MSCMREID_DATA`` names, or in ``data``.
         split: one of ``SPLITS``.
         image_size: (H, W) of the images that come out.
+        resize: Pillow's filter: 'lanczos', 'bicubic', 'bilinear', 'nearest', or a chain, see ``Resize.parse``.
         pipeline: transforms, as configs or callables; None means ``LoadImage`` alone.
         cache: decode every image once into a memory-mapped file (see ``mscmreid.datasets.cache``).
         cache_dir: folder of that file; None means ``data_root/.mscmreid_cache``.
@@ -58,6 +59,7 @@ class ReIDDataset(BaseDataset):
         data_root: str | None = None,
         split: str = "train",
         image_size: Sequence[int] = (384, 192),
+        resize: str | Sequence = "lanczos",
         pipeline: Sequence[dict | Callable] | None = None,
         cache: bool = True,
         cache_dir: str | None = None,
@@ -80,6 +82,8 @@ class ReIDDataset(BaseDataset):
                 "on_error='skip' is for testing: in training a damaged image must be seen to (on_error='raise')"
             )
         self.image_size = check_size(image_size)
+        self.resize = Resize.parse(resize)
+        self._new_labels: np.ndarray | None = None
         self.use_cache = cache
         self.cache_dir = cache_dir
         self.cache_workers = cache_workers
@@ -95,7 +99,11 @@ class ReIDDataset(BaseDataset):
             lazy_init=True,
         )
         self._metainfo.update(
-            dataset_name=self.name, split=self.split_name(), subset=self.subset, data_root=self.data_root
+            dataset_name=self.name,
+            split=self.split_name(),
+            subset=self.subset,
+            data_root=self.data_root,
+            resize=str(self.resize),
         )
         if not lazy_init:
             self.full_init()
@@ -143,7 +151,26 @@ class ReIDDataset(BaseDataset):
             ``label=(N,) int64`` in training, and ``role=(N,) str`` where the data set has roles.
         """
         infos = [self.get_data_info(index) for index in range(len(self))]
-        return _columns(infos, start=len(self.data_root.rstrip("/")) + 1, root=self.data_root)
+        columns = _columns(infos, start=len(self.data_root.rstrip("/")) + 1, root=self.data_root)
+        return columns if self._new_labels is None else {**columns, "label": self._new_labels}
+
+    def relabel(self, labels: np.ndarray) -> None:
+        """Give every row a new label, (N,) integers from 0; -1 leaves a row out of training.
+
+        ``rows()`` and ``metainfo['num_classes']`` follow. Items do not, since data workers hold copies of the data set:
+        in training the preprocessor looks labels up by row (its ``set_labels``).
+
+        Raises:
+            ValueError: not one label a row.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (len(self),) or labels.dtype.kind not in "iu" or labels.min(initial=0) < -1:
+            raise ValueError(
+                f"{self.name} {self.subset} has {len(self)} rows, each of which needs a label from 0, or -1; found "
+                f"{labels.dtype} of shape {labels.shape}, smallest {labels.min(initial=0)}"
+            )
+        self._new_labels = labels.astype(np.int64)
+        self._metainfo["num_classes"] = int(labels.max(initial=-1)) + 1
 
     def statistics(self) -> str:
         """The table of ids, images and cameras of the rows (see ``statistics_table``)."""
@@ -152,7 +179,7 @@ class ReIDDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Row ``idx`` through the pipeline, with its cached pixels if there are any."""
         info = self.get_data_info(idx)
-        info["image_size"] = self.image_size
+        info["image_size"], info["resize"] = self.image_size, self.resize
         if self.cache is not None:
             info["image"] = self.cache[info["cache_row"]]
         return self.pipeline(info)
@@ -214,6 +241,7 @@ class ReIDDataset(BaseDataset):
                 f"{self.name}-{self.scope()}",
                 self.cache_dir,
                 self.cache_workers,
+                self.resize,
             )
             if is_main_process():
                 _log(f"image cache: {self.cache.path}")

@@ -29,11 +29,10 @@ import PIL
 from mmengine.logging import print_log
 
 from mscmreid.datasets.listing import ImageRow
-from mscmreid.datasets.loading import UndecodableImageError, load_image
+from mscmreid.datasets.loading import LANCZOS, Resize, UndecodableImageError, load_image
 from mscmreid.progress import Progress
 
 FORMAT = 2  # 1 was (N, 3, H, W)
-RESIZE = "RGB, Pillow Lanczos"
 CHUNK = 16  # images that a worker decodes before it writes
 
 
@@ -70,9 +69,9 @@ class ImageCache:
         return {**self.__dict__, "_map": None}
 
 
-def cache_key(rows: Sequence[ImageRow], size: tuple[int, int]) -> str:
+def cache_key(rows: Sequence[ImageRow], size: tuple[int, int], resize: Resize = LANCZOS) -> str:
     """Hash of what the cache is made from: paths, bytes, modification times, target size, way of resizing."""
-    lines = [f"{FORMAT} {RESIZE} {size[0]} {size[1]}"]
+    lines = [f"{FORMAT} RGB, Pillow {resize} {size[0]} {size[1]}"]
     lines += [f"{row.path}\0{row.size}\0{row.mtime_ns}" for row in rows]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
@@ -84,6 +83,7 @@ def open_or_build(
     name: str,
     cache_dir: str | None = None,
     num_workers: int | None = None,
+    resize: Resize = LANCZOS,
 ) -> ImageCache:
     """The cache of these images, built if there is none.
 
@@ -94,11 +94,12 @@ def open_or_build(
         name: what the file's name begins with.
         cache_dir: folder; None means ``data_root/.mscmreid_cache``, or ``~/.cache/mscmreid`` where that is read-only.
         num_workers: decoding threads (Pillow decodes outside Python's lock); None means one a core.
+        resize: with which filter.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size)}"
+    stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size, resize)}"
     shape = (len(rows), *size, 3)
     homes = [os.path.join(data_root, ".mscmreid_cache"), user_cache_dir()] if cache_dir is None else [cache_dir]
     for home in homes:
@@ -113,7 +114,7 @@ def open_or_build(
             return cache
         if locked:
             _remove_temporaries(home)
-        _build(path, rows, data_root, size, num_workers or default_workers())
+        _build(path, rows, data_root, size, num_workers or default_workers(), resize)
         _mention_older(path, stem.rpartition("_")[0])
     return ImageCache(path)
 
@@ -227,7 +228,9 @@ def _remove_temporaries(home: str) -> None:
             _log(f"removed {entry!r}, left in {home!r} by a process that was killed")
 
 
-def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int) -> None:
+def _build(
+    path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, resize: Resize
+) -> None:
     row_bytes = 3 * size[0] * size[1]
     total = row_bytes * len(rows)
     free = shutil.disk_usage(os.path.dirname(path)).free
@@ -243,7 +246,7 @@ def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int,
             file.flush()
             start = file.tell()
             # Plain writes, not a writable map: a full disk is then an error, not a bus error.
-            for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache"):
+            for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache", resize):
                 _write_all(file.fileno(), images, start + first * row_bytes)
                 undecodable.update(bad)
             os.fsync(file.fileno())
@@ -251,7 +254,7 @@ def _build(path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int,
             format=FORMAT,
             images=len(rows),
             size=list(size),
-            resize=RESIZE,
+            resize=f"RGB, Pillow {resize}",
             pillow=PIL.__version__,
             undecodable=undecodable,
         )
@@ -289,7 +292,12 @@ def _disk_full(path: str, total: int, found: str) -> OSError:
 
 
 def _decoded(
-    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, title: str
+    rows: Sequence[ImageRow],
+    data_root: str,
+    size: tuple[int, int],
+    num_workers: int,
+    title: str,
+    resize: Resize = LANCZOS,
 ) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
     """(first row, (n, H, W, 3) uint8, path -> reason of the undecodable ones), chunk by chunk as they get ready."""
 
@@ -299,7 +307,7 @@ def _decoded(
         bad = {}
         for image, row in zip(images, chunk, strict=True):
             try:
-                image[:] = load_image(os.path.join(data_root, row.path), size).transpose(1, 2, 0)
+                image[:] = load_image(os.path.join(data_root, row.path), size, resize).transpose(1, 2, 0)
             except UndecodableImageError as error:
                 bad[row.path] = str(error)
         return first, images, bad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,19 +14,63 @@ from mscmreid.registry import FUNCTIONS, TRANSFORMS
 from mscmreid.structures import ReIDDataSample
 
 META_KEYS = ("img_path", "pid", "cam_id", "modality", "label", "role", "sample_idx")
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")}
 DEEP_MODES = ("I", "F")  # and 'I;16' with its variants
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How images come to their size: Pillow's filters one after another.
+
+    Attributes:
+        steps: (filter, (H, W)) each; the last one's size is None, which is the size asked for.
+    """
+
+    steps: tuple[tuple[str, tuple[int, int] | None], ...] = (("lanczos", None),)
+
+    @classmethod
+    def parse(cls, value: str | Sequence) -> Resize:
+        """From a filter's name, or a chain such as ``[('lanczos', (288, 144)), 'bilinear']``, whose last has no size.
+
+        Raises:
+            ValueError: an unknown filter, or a chain that is not like that.
+        """
+        chain = [value] if isinstance(value, str) else list(value)
+        steps = [(step, None) if isinstance(step, str) else (step[0], check_size(step[1])) for step in chain]
+        unknown = [name for name, _ in steps if name not in FILTERS]
+        if unknown or not steps or [size is None for _, size in steps] != [False] * (len(steps) - 1) + [True]:
+            raise ValueError(
+                f"resize must be one of {sorted(FILTERS)}, or a chain of (filter, (H, W)) that ends with a filter, "
+                f"found {value!r}"
+            )
+        return cls(tuple(steps))
+
+    def __call__(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """The image at ``size`` (H, W)."""
+        for name, own in self.steps:
+            height, width = own or size
+            image = image.resize((width, height), FILTERS[name])
+        return image
+
+    def __str__(self) -> str:
+        names = [name.capitalize() + (f" {size[0]}x{size[1]}" if size else "") for name, size in self.steps]
+        return ", ".join(names)
+
+
+LANCZOS = Resize()
 
 
 class UndecodableImageError(ValueError):
     """An image file that cannot be read or decoded; the message has its path."""
 
 
-def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
-    """One image file, RGB, resized with Pillow's Lanczos filter.
+def load_image(path: str, size: tuple[int, int], resize: Resize = LANCZOS) -> np.ndarray:
+    """One image file, RGB, resized.
 
     Args:
         path: image file.
         size: (H, W) in pixels.
+        resize: with which filter.
 
     Returns:
         (3, H, W) uint8, (H, W, 3) in memory.
@@ -34,12 +79,11 @@ def load_image(path: str, size: tuple[int, int]) -> np.ndarray:
         UndecodableImageError: the file is missing, damaged, or has more than 8 bits a channel (how to map those to
             8 is for whoever knows the sensor).
     """
-    height, width = size
     try:
         with Image.open(path) as image:
             if image.mode.split(";")[0] in DEEP_MODES:
                 raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-            pixels_HWC = np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+            pixels_HWC = np.array(resize(image.convert("RGB"), size))
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
@@ -63,13 +107,14 @@ class LoadImage:
         self.size = None if size is None else check_size(size)
 
     def __call__(self, results: Mapping) -> dict:
-        """``results``: a row with ``img_path`` and its other columns, ``image_size``, and ``image`` if it is cached."""
+        """``results``: a row with ``img_path`` and its other columns, ``image_size``, ``resize``, and ``image`` if
+        it is cached."""
         size = self.size or results.get("image_size")
         if size is None:
             raise ValueError("LoadImage needs size=(H, W), since the row has no image_size")
         image = results.get("image")
         if image is None:
-            image = load_image(results["img_path"], size)
+            image = load_image(results["img_path"], size, results.get("resize", LANCZOS))
         elif image.shape[1:] != tuple(size):
             raise ValueError(
                 f"LoadImage has size {tuple(size)}, but the data set's cache was made for image_size "

@@ -2,6 +2,7 @@
 
 from mscmreid.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
+from mscmreid.engine.hooks.epoch_start_hook import EpochStartHook
 from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook, seed_everything, seed_worker
 from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper
 from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor
@@ -13,6 +14,7 @@ from mscmreid.engine.runner.runner import ReIDRunner
 __all__ = [
     "AutocastOptimWrapper",
     "DeferredScalarsHook",
+    "EpochStartHook",
     "ReIDDistributedDataParallel",
     "ReIDLogProcessor",
     "ReIDOptimWrapperConstructor",

@@ -22,7 +22,7 @@ from mscmreid.registry import METRICS, TASK_UTILS
 
 FEATURES = ("feat_pool", "feat_bn")
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
-META_KEYS = ("dataset_name", "split", "data_root")  # of the data set's metainfo, kept with the features
+META_KEYS = ("dataset_name", "split", "data_root", "resize")  # of the data set's metainfo, kept with the features
 
 
 @METRICS.register_module()

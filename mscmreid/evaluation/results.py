@@ -52,7 +52,8 @@ class Result:
         values: measure -> its value in every trial.
         cmc: per trial the CMC at ranks 1..20.
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
-        checkpoint, checkpoint_sha256, config_hash, versions, date: where the features came from, as far as known.
+        checkpoint, checkpoint_sha256, config_hash, stage, resize, versions, date: where the features came from, as far
+            as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with.
     """
 
     dataset: str
@@ -78,6 +79,8 @@ class Result:
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
     config_hash: str | None = None
+    stage: str | None = None
+    resize: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     date: str = ""
 
@@ -162,6 +165,8 @@ class Result:
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),
             config_hash=meta.get("config_hash"),
+            stage=meta.get("stage"),
+            resize=meta.get("resize"),
             versions=dict(meta.get("versions") or {}),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **protocol_fields,

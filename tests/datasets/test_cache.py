@@ -163,10 +163,10 @@ class TestUndecodable:
         assert list(find_undecodable(rows_of(damaged), damaged, SIZE)) == ["images/07.png"]
 
     def test_is_tried_again_in_case_the_reason_has_passed(self, root, monkeypatch):
-        def no_permission(path, size):
+        def no_permission(path, size, *resize):
             if path.endswith("07.png"):
                 raise UndecodableImageError(f"image {path!r} cannot be decoded: PermissionError")
-            return load_image(path, size)
+            return load_image(path, size, *resize)
 
         with monkeypatch.context() as patch:
             patch.setattr(image_cache, "load_image", no_permission)
@@ -264,11 +264,11 @@ sys.path.insert(0, {tests!r})
 import test_cache
 from mscmreid.datasets import cache
 real = cache.load_image
-def slow(path, size):
+def slow(path, size, *resize):
     if path.endswith("35.png"):
         print("decoding", flush=True)
         time.sleep(60)
-    return real(path, size)
+    return real(path, size, *resize)
 cache.load_image = slow
 test_cache.build({root!r}, num_workers=1)
 """
@@ -291,10 +291,10 @@ def _build_and_count(root, start, queue):
     decoded = []
     real = image_cache.load_image
 
-    def counted(path, size):
+    def counted(path, size, *resize):
         decoded.append(path)
         time.sleep(0.005)
-        return real(path, size)
+        return real(path, size, *resize)
 
     image_cache.load_image = counted
     rows = rows_of(root)

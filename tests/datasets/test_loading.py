@@ -187,3 +187,33 @@ def test_worker_processes_give_the_same_batches(sysu):
         assert [s.modality for s in one["data_samples"]] == ["visible"] * 4 + ["infrared"] * 4
         for image, sample in zip(one["inputs"], one["data_samples"], strict=True):
             np.testing.assert_array_equal(image.numpy(), load_image(sample.img_path, SIZE))
+
+
+def test_an_image_is_resized_by_the_filters_of_its_data_set(sysu):
+    """RegDB's training images in PMT: Lanczos to one size, then bilinear to another."""
+    chain = [("lanczos", (40, 20)), "bilinear"]
+    options = dict(split="train", image_size=SIZE, check_counts=False, cache_dir=None)
+    usual = SYSUMM01(sysu, **options)
+    for resize, steps in (
+        ("bicubic", [((SIZE[1], SIZE[0]), Image.Resampling.BICUBIC)]),
+        (chain, [((20, 40), Image.Resampling.LANCZOS), ((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR)]),
+    ):
+        cached, direct = (SYSUMM01(sysu, resize=resize, cache=cache, **options) for cache in (True, False))
+        item = cached[3]
+        with Image.open(item["data_samples"].img_path) as image:
+            expected = image.convert("RGB")
+        for size, name in steps:
+            expected = expected.resize(size, name)
+        assert np.array_equal(item["inputs"].permute(1, 2, 0).numpy(), np.array(expected))
+        assert torch.equal(direct[3]["inputs"], item["inputs"])
+        assert not torch.equal(item["inputs"], usual[3]["inputs"])
+        assert cached.cache.path != usual.cache.path
+        assert cached.metainfo["resize"] == ("Bicubic" if resize == "bicubic" else "Lanczos 40x20, Bilinear")
+
+
+@pytest.mark.parametrize(
+    "resize", ["area", [], ["lanczos", "bilinear"], [("lanczos", (8, 4))], [("box", (8, 4)), "lanczos"]]
+)
+def test_a_way_of_resizing_that_does_not_work_is_an_error(sysu, resize):
+    with pytest.raises(ValueError, match=r"resize must be one of \['bicubic', 'bilinear', 'lanczos', 'nearest'\]"):
+        SYSUMM01(sysu, resize=resize)

@@ -63,7 +63,12 @@ class TestSYSU:
         assert info["img_path"] == str(sysu / "cam1/0001/0001.jpg")
         assert (info["pid"], info["cam_id"], info["modality"], info["label"]) == (1, 1, "visible", 0)
         assert dataset.metainfo == dict(
-            dataset_name="SYSU-MM01", split="train", subset="train", data_root=str(sysu), num_classes=3
+            dataset_name="SYSU-MM01",
+            split="train",
+            subset="train",
+            data_root=str(sysu),
+            resize="Lanczos",
+            num_classes=3,
         )
 
     def test_subset_restricts_rows(self, sysu):

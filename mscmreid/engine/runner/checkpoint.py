@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import re
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from mscmreid.fileio import safe_load, written_atomically
 
 LAST = "last_checkpoint"
+STAGES = "finished_stages.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -113,13 +115,19 @@ def find_checkpoints(work_dir: str | Path) -> list[Path]:
     return sorted((path for path, epoch in epochs.items() if epoch <= newest), key=lambda p: -epochs[p])
 
 
+def finished_stages(work_dir: str | Path) -> list[str]:
+    """Names of the stages that a training in ``work_dir`` has come to the end of, in order."""
+    path = Path(work_dir, STAGES)
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
 def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
-    """The checkpoint of the 'best' or 'last' epoch in the work folder of a finished training.
+    """The checkpoint of the 'best' or 'last' epoch in the work folder of a finished training (of its last stage).
 
     Raises:
         FileNotFoundError: there is none.
     """
-    folder = Path(work_dir)
+    folder = Path(work_dir, *finished_stages(work_dir)[-1:])
     found = sorted(folder.glob("best_*.pth"), key=os.path.getmtime) if which == "best" else find_checkpoints(folder)[:1]
     if not found:
         raise FileNotFoundError(

@@ -33,6 +33,7 @@ from mscmreid.engine.runner.checkpoint import (
     write_checkpoint,
 )
 from mscmreid.engine.runner.checks import check_num_classes, check_split
+from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.processes import (
     available_cores,
     init_cpu_group,
@@ -55,6 +56,7 @@ class ReIDRunner(Runner):
       what did not. Automatic resume passes over a damaged file, naming it.
     - Weights that a checkpoint is about to replace are not fetched first.
     - Runs with several processes work without GPUs.
+    - ``frozen`` in the config names parts that training leaves as they are.
     - ``compile`` in the config compiles the network's parts, not the optimizer's step with it.
     """
 
@@ -79,6 +81,12 @@ class ReIDRunner(Runner):
             loaders = [self.cfg.get(f"{mode}_dataloader") or {} for mode in ("train", "val", "test")]
             preload_workers(at_once=any(isinstance(loader, dict) and loader.get("num_workers") for loader in loaders))
         super().setup_env(env_cfg)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """MMEngine's, with the parts frozen that ``frozen`` in the config names."""
+        built = super().build_model(model)
+        freeze(built, self.cfg.get("frozen") or ())
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """MMEngine's, with a data-parallel wrapper that needs no GPU as the default; so has ``sync_bn='torch'``."""
@@ -275,6 +283,7 @@ class ReIDRunner(Runner):
                 mmengine_version=mmengine.__version__,
                 torch_version=str(torch.__version__),
                 dataset_meta=getattr(self.train_dataloader.dataset, "metainfo", None),
+                stage=self.cfg.get("stage"),
             ),
             state_dict=_to_cpu(self._bare_model.state_dict()),
             message_hub=plain_hub(self.message_hub.state_dict()),
