@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mscmreid.datasets.loading import UndecodableImageError, check_size, load_image, make_sample
+from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, load_image, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
 from mscmreid.progress import Progress
@@ -52,7 +52,8 @@ def stream_features(
     """Features of image files, a batch at a time; decoding threads work a few batches ahead.
 
     Args:
-        model: of :func:`mscmreid.apis.init_model`; its ``image_size`` is what images are resized to.
+        model: of :func:`mscmreid.apis.init_model`; its ``image_size`` is what images are resized to, with the filter of
+            its config's test data.
         paths: image files.
         modality: of all images, or one of each.
         batch_size: images a forward pass.
@@ -73,7 +74,8 @@ def stream_features(
         raise ValueError(f"{len(paths)} images need as many modalities, found {len(modalities)}")
     device_type = next(model.parameters()).device.type
     dtype = PRECISIONS[usable_precision(precision, device_type)]
-    for start, decoded in _decoded_batches(paths, check_size(model.image_size), batch_size, num_workers):  # type: ignore[arg-type]
+    size, resize = check_size(model.image_size), _resize_of_test_data(model)  # type: ignore[arg-type]
+    for start, decoded in _decoded_batches(paths, size, resize, batch_size, num_workers):
         names = paths[start : start + len(decoded)]
         bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
         if bad and on_error == "raise":
@@ -128,14 +130,20 @@ def extract_table(
     return FeatureTable(list(columns["path"]), **metadata, features=features, role=columns.get("role"))
 
 
+def _resize_of_test_data(model: nn.Module) -> Resize:
+    """The filter that the test data of the model's config are resized with."""
+    loader = (getattr(model, "cfg", None) or {}).get("test_dataloader") or {}
+    return Resize.parse((loader.get("dataset") or {}).get("resize", "lanczos"))
+
+
 def _decoded_batches(
-    paths: Sequence[str], size: tuple[int, int], batch_size: int, num_workers: int | None
+    paths: Sequence[str], size: tuple[int, int], resize: Resize, batch_size: int, num_workers: int | None
 ) -> Iterator[tuple[int, list[np.ndarray | Exception]]]:
     """(start, images or errors) of batch after batch; at most three batches are decoded or waiting to be."""
 
     def decode(path: str) -> np.ndarray | Exception:
         try:
-            return load_image(path, size)
+            return load_image(path, size, resize)
         except UndecodableImageError as error:
             return error
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tool_modules import load_tool
 
 from mscmreid.apis import init_model
-from mscmreid.datasets import UndecodableImageError, load_image
+from mscmreid.datasets.loading import Resize, UndecodableImageError, load_image
 from mscmreid.fileio import atomic_save
 from mscmreid.retrieval import ranked_lists as rank_module
 from mscmreid.retrieval.extract import extract_table, stream_features
@@ -54,8 +54,8 @@ def model(config):
     return model
 
 
-def normalised(model, paths):
-    images = torch.from_numpy(np.stack([load_image(str(path), (64, 32)) for path in paths]))
+def normalised(model, paths, resize="lanczos"):
+    images = torch.from_numpy(np.stack([load_image(str(path), (64, 32), Resize.parse(resize)) for path in paths]))
     return model.data_preprocessor.normalize["visible"].apply(images, {})
 
 
@@ -68,6 +68,18 @@ def test_features_are_those_of_the_model_whatever_the_batches(model, folders):
             found = np.concatenate([batch.features[name] for batch in batches])
             np.testing.assert_allclose(found, expected[name].numpy(), atol=1e-5)
         assert [batch.start for batch in batches] == list(range(0, len(paths), batch_size))
+
+
+def test_images_are_resized_as_the_test_data_are(model, folders, monkeypatch):
+    paths = sorted(map(str, (folders / "day").rglob("*.png")))[:3]
+    monkeypatch.setitem(model.cfg.test_dataloader.dataset, "resize", "nearest")
+    found = next(iter(stream_features(model, paths, "visible"))).features["feat_bn"]
+    expected, other = (
+        model.extract_features(normalised(model, paths, r), "visible")["feat_bn"].numpy()
+        for r in ("nearest", "lanczos")
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.allclose(found, other, atol=1e-5)
 
 
 def test_modalities_may_be_mixed(model, folders):
