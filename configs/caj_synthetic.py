@@ -8,7 +8,7 @@ _base_ = [
 ]
 _views, _small = _base_.model.data_preprocessor.views, _base_.small_ops
 model = dict(
-    head=dict(num_classes=150, metric_losses=dict(esd=_base_.metric_ramp)),
+    head=dict(num_classes=150, losses=dict(esd=dict(start_iter=100, ramp_iters=200))),
     data_preprocessor=dict(
         views=[dict(view, ops=[dict(op, **_small.get(op.type, {})) for op in view.ops]) for view in _views]
     ),

@@ -17,10 +17,7 @@ model = dict(
     backbone=dict(
         image_size=image_size,
         strides=(1, 2, 2),
-        plugins=[
-            dict(type='MFA', after=['stage1', 'stage2']),
-            dict(type='DEE', after='stage2', num_branches=2, dropout=0.01),
-        ],
+        plugins=dict(mfa=dict(after=['stage1', 'stage2']), dee=dict(after='stage2')),
     ),
     head=dict(num_classes=206),
 )

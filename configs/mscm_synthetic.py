@@ -15,5 +15,5 @@ del _view, _op
 model = dict(
     data_preprocessor=dict(views=list(mscm_views.values())),
     backbone=dict(depth=18, base_channels=16, image_size={{_base_.image_size}}, init_cfg=None),
-    head=dict(num_classes=150, metric_losses=dict(qct=_base_.metric_ramp)),
+    head=dict(num_classes=150, losses=dict(qct=dict(start_iter=100, ramp_iters=200))),
 )

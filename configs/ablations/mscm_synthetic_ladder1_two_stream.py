@@ -4,5 +4,5 @@
 _base_ = './mscm_synthetic_ladder2_qfe.py'
 model = dict(
     data_preprocessor=dict(views=[{{_base_.mscm_views.visible_1}}, {{_base_.mscm_views.infrared_1}}]),
-    backbone=dict(stems=dict(visible=['visible_1'], infrared=['infrared_1'])),
+    backbone=dict(streams=dict(visible=['visible_1'], infrared=['infrared_1'])),
 )

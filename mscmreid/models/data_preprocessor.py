@@ -50,7 +50,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         self._iteration = 0
         self._counts_itself = True
 
-    def set_iteration(self, iteration: int) -> None:
+    def set_iteration(self, iteration: int, epoch: int = 0) -> None:
         """Tell which training iteration comes next. Until the first call, every training batch counts as one."""
         if iteration < 0:
             raise ValueError(f"iteration must be at least 0, found {iteration}")

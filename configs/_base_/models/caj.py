@@ -11,7 +11,7 @@ model = dict(
             dict(modality='infrared', stem='infrared', ops=[*_crop_flip, _erase, dict(type='AdaptiveGray')]),
         ],
     ),
-    head=dict(metric_losses=dict(_delete_=True, esd=dict(type='EnhancedSquaredDifference', weight=1.0))),
-    flip_test=True,
+    head=dict(losses=dict(wrt=None, esd=dict(type='EnhancedSquaredDifference'))),
+    inference=dict(flip='add'),
 )
 del _crop_flip, _erase
