@@ -7,7 +7,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 model = dict(
-    head=dict(num_classes=150, metric_losses=dict(esd=_base_.metric_ramp)),
+    head=dict(num_classes=150, losses=dict(esd=dict(start_iter=100, ramp_iters=200))),
     # small images
     data_preprocessor=dict(ops=dict(crop=dict(padding=4), erase=dict(prob=0.3, area=(0.02, 0.2)))),
     backbone=dict(depth=18, base_channels=16, init_cfg=None),

@@ -13,10 +13,7 @@ model = dict(
     data_preprocessor=dict(ops=dict(erase=dict(area=(0.02, 0.4)))),
     backbone=dict(
         strides=(1, 2, 2),
-        plugins=[
-            dict(type='MFA', after=['stage1', 'stage2']),
-            dict(type='DEE', after='stage2', num_branches=2, dropout=0.01),
-        ],
+        plugins=dict(mfa=dict(after=['stage1', 'stage2']), dee=dict(after='stage2')),
     ),
     head=dict(num_classes=206),
 )

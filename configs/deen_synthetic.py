@@ -9,7 +9,11 @@ _base_ = [
 model = dict(
     head=dict(
         num_classes=150,
-        metric_losses=dict.fromkeys(('triplet', 'cpm', 'orthogonality'), _base_.metric_ramp),
+        losses=dict(
+            triplet=dict(start_iter=100, ramp_iters=200),
+            cpm=dict(start_iter=100, ramp_iters=200),
+            orthogonality=dict(start_iter=100, ramp_iters=200),
+        ),
     ),
     # small images
     data_preprocessor=dict(ops=dict(crop=dict(padding=4), erase=dict(prob=0.3, area=(0.02, 0.2)))),

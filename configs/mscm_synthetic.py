@@ -11,5 +11,5 @@ model = dict(
     # small images
     data_preprocessor=dict(ops=dict(crop=dict(padding=4), erase=dict(prob=0.3, area=(0.02, 0.2)))),
     backbone=dict(depth=18, base_channels=16, init_cfg=None),
-    head=dict(num_classes=150, metric_losses=dict(qct=_base_.metric_ramp)),
+    head=dict(num_classes=150, losses=dict(qct=dict(start_iter=100, ramp_iters=200))),
 )

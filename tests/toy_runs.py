@@ -35,7 +35,7 @@ def toy_run(data_root: str | Path, work_dir: str | Path, **options) -> Config:
         "model.backbone.depth": 18,
         "model.backbone.base_channels": 4,
         "model.head.num_classes": 6,
-        "model.head.metric_losses.qct.start_iter": 0,
+        "model.head.losses.qct.start_iter": 0,
         "train_dataloader.batch_sampler.num_ids": 2,
         "train_dataloader.batch_sampler.num_instances": 2,
         "train_dataloader.batch_sampler.num_batches": 3,

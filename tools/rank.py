@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     check_folders(args)
     from mscmreid.apis import init_model, load_config
+    from mscmreid.apis.test import add_flip
     from mscmreid.engine.runner.allocator import keep_freed_memory
     from mscmreid.retrieval.ranked_lists import QUERIES_A_PAGE, draw_pages, extract_folder, rank_folders, write_lists
     from mscmreid.visualization.rankings import save_picture
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     cfg = load_config(args.config)
     if args.flip:
-        cfg.model.flip_test = True
+        add_flip(cfg)
     model = init_model(cfg, args.checkpoint, args.device)
     query, gallery = (
         extract_folder(

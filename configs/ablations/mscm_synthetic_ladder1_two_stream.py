@@ -4,5 +4,5 @@
 _base_ = './mscm_synthetic_ladder2_qfe.py'
 model = dict(
     data_preprocessor=dict(views=dict(visible_2=None, infrared_2=None)),
-    backbone=dict(stems=dict(visible=['visible_1'], infrared=['infrared_1'])),
+    backbone=dict(streams=dict(visible=['visible_1'], infrared=['infrared_1'])),
 )

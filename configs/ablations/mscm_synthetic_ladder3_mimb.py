@@ -3,8 +3,9 @@
 _base_ = '../mscm_synthetic.py'
 model = dict(
     head=dict(
-        metric_losses=dict(
-            _delete_=True, triplet=dict(type='BatchHardTripletLoss', margin=0.3, weight=1.0, **_base_.metric_ramp)
+        losses=dict(
+            qct=None,
+            triplet=dict(type='BatchHardTripletLoss', margin=0.3, start_iter=100, ramp_iters=200),
         )
     )
 )

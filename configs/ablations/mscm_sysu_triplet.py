@@ -1,5 +1,3 @@
 # MSCMNet with the batch-hard triplet loss (margin 0.3, the usual value) in place of QCT.
 _base_ = '../mscm_sysu.py'
-model = dict(
-    head=dict(metric_losses=dict(_delete_=True, triplet=dict(type='BatchHardTripletLoss', margin=0.3, weight=1.0)))
-)
+model = dict(head=dict(losses=dict(qct=None, triplet=dict(type='BatchHardTripletLoss', margin=0.3))))

@@ -81,12 +81,18 @@ def set_test_options(cfg: Config, rerank: bool = False, flip: bool = False, prec
         The config of the metric.
     """
     if flip:
-        cfg.model.flip_test = True
+        add_flip(cfg)
     if precision is not None:
         cfg.test_cfg.precision = precision
     metric = _ranking_metric(cfg)
     metric.rerank = rerank or metric.get("rerank", False)
     return metric
+
+
+def add_flip(cfg: Config) -> None:
+    """Let the model of a config extract mirrored images, too; added, where the config does not say how they join."""
+    inference = dict(cfg.model.get("inference") or {})
+    cfg.model.inference = {**inference, "flip": inference.get("flip") or "add"}
 
 
 def _ranking_metric(cfg: Config) -> ConfigDict:

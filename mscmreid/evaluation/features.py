@@ -83,7 +83,7 @@ class FeatureTable:
             feature: a name in ``features``; 'sum': the sum of the similarities of feat_pool and feat_bn; 'blend=A':
                 A x the similarity of feat_pool + (1 - A) x that of feat_bn. A sum of similarities is the similarity
                 of concatenated features.
-            flip: add the feature of the mirrored image to that of the image (not normalised again).
+            flip: join the feature of the mirrored image as ``meta['inference']['flip']`` says; see :func:`join_flip`.
 
         Raises:
             ValueError: unknown option, a part that the table lacks, rows of different length.
@@ -92,7 +92,7 @@ class FeatureTable:
         for name, weight in feature_parts(feature):
             array = self._checked(name)
             if flip:
-                array = array + self._checked(name + FLIP)
+                array = join_flip(array, self._checked(name + FLIP), (self.meta.get("inference") or {}).get("flip"))
             parts.append(array if weight == 1 else np.float32(np.sqrt(weight)) * array)
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
@@ -201,6 +201,25 @@ class FeatureTable:
         modality = np.array([row["modality"] for row in rows])
         paths, feature = [row["path"] for row in rows], dict(feat_bn=features)
         return cls(paths, numbers["pid"], numbers["cam_id"], modality, feature, role=role)
+
+
+def join_flip(features: np.ndarray, mirrored: np.ndarray, how: str | None = None) -> np.ndarray:
+    """Features u (N, D) of images, joined with those u' of the mirrored ones.
+
+    Args:
+        how: 'add' (also None): u + u'; 'add_normalized': (u + u') / ||u + u'||; 'mean': (u + u') / 2.
+
+    Raises:
+        ValueError: an unknown way.
+    """
+    total = features + mirrored
+    if how in (None, "add"):
+        return total
+    if how == "mean":
+        return total / 2
+    if how == "add_normalized":
+        return total / np.linalg.norm(total, axis=1, keepdims=True)
+    raise ValueError(f"mirrored images are joined by 'add', 'add_normalized' or 'mean', found {how!r}")
 
 
 def feature_parts(feature: str) -> list[tuple[str, float]]:

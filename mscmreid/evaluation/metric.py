@@ -11,16 +11,16 @@ import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from torch import Tensor
 
 from mscmreid.evaluation.evaluate import Evaluation, evaluate
-from mscmreid.evaluation.features import FLIP, FeatureTable
+from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.protocols import Protocol, trial_numbers
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
 from mscmreid.evaluation.results import Result, save_results
 from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
 
-FEATURES = ("feat_pool", "feat_bn")
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
 META_KEYS = ("dataset_name", "split", "data_root", "resize")  # of the data set's metainfo, kept with the features
 
@@ -101,14 +101,14 @@ class VIReIDMetric(BaseMetric):
         Args:
             data_batch: not used.
             data_samples: dicts (``BaseDataElement.to_dict()``) with ``img_path, pid, cam_id, modality, sample_idx`` and
-                (D,) tensors ``feat_pool``, ``feat_bn``, those of the mirrored images as ``feat_pool_flip``, ...
+                features as (D,) tensors, such as ``feat_bn``, and of the mirrored image ``feat_bn_flip``.
         """
         for sample in data_samples:
             missing = [name for name in METADATA if name not in sample]
-            names = [name + end for name in FEATURES for end in ("", FLIP) if name + end in sample]
+            names = [name for name, v in sample.items() if isinstance(v, Tensor) and v.ndim == 1]
             if missing or not names:
                 raise ValueError(
-                    f"a data sample must have {', '.join(METADATA)} and one of {', '.join(FEATURES)}; {sample} lacks "
+                    f"a data sample must have {', '.join(METADATA)} and a feature (D,) at least; {sample} lacks "
                     f"{', '.join(missing) or 'features'}"
                 )
             row = {**{name: sample[name] for name in METADATA}, "role": sample.get("role", "")}

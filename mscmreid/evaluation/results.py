@@ -46,8 +46,9 @@ class Result:
         exclusion: which gallery rows a query ignores, in words.
         cmc_kind: 'identity' or 'plain'.
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
-        flip: features of image and mirrored image added.
+        flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.
+        inference: the model's outputs that are features, how branches and (with ``flip``) mirrored images are combined.
         trials: numbers of the gallery draws.
         values: measure -> its value in every trial.
         cmc: per trial the CMC at ranks 1..20.
@@ -76,6 +77,7 @@ class Result:
     splits: list[int] | None = None
     flip: bool = False
     rerank: bool = False
+    inference: dict[str, Any] | None = None
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
     config_hash: str | None = None

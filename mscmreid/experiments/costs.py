@@ -90,17 +90,21 @@ def measure(run: Callable[[], Any]) -> tuple[int, int]:
 
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters of stems, trunk, each plugin kind, neck and classifier."""
+    """Parameters of streams, trunk, each plugin kind, neck, classifier and losses."""
     counts: dict[str, int] = {}
     plugin_kinds = {
         f"{name}.": type(module).__name__
         for name, module in model.named_modules()
-        if re.fullmatch(r"backbone\.plugins\.\w+\.\d+", name)
+        if re.fullmatch(r"backbone\.plugins\.\w+\.\w+", name)
     }
     for name, parameter in model.named_parameters():
         kind = next((k for prefix, k in plugin_kinds.items() if name.startswith(prefix)), None)
-        part = kind or name.removeprefix("backbone.").split(".")[0]
-        part = "trunk" if part.startswith("layer") else "classifier" if part == "head" else part
+        whole, _, rest = name.partition(".")
+        if whole == "backbone":
+            whole = kind or ("streams" if rest.startswith("streams.") else "trunk")
+        elif whole == "head":
+            whole = rest.split(".")[0]
+        part = whole
         counts[part] = counts.get(part, 0) + parameter.numel()
     return counts
 
@@ -138,8 +142,7 @@ def model_info(cfg: Config) -> ModelInfo:
 
     @torch.no_grad()
     def infer() -> Tensor:
-        _, feat_bn, out_rows = model({"visible": image}, one, mode="tensor")
-        return feat_bn.reshape(-1) if len(out_rows) else feat_bn
+        return model.unit_features({"visible": image}, one)[model.inference.features[-1]]
 
     training_flops, training_memory = measure(step)
     model.eval()

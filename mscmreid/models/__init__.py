@@ -4,12 +4,14 @@ from mscmreid.models import losses, plugins, views
 from mscmreid.models.backbones.multi_stream_resnet import MultiStreamResNet
 from mscmreid.models.data_preprocessor import ReIDDataPreprocessor
 from mscmreid.models.heads.reid_head import ReIDHead
-from mscmreid.models.necks.bn_neck import AveragePool, BNNeck, GeM
+from mscmreid.models.necks.bn_neck import BNNeck
+from mscmreid.models.necks.pooling import AveragePool, ClassToken, GeM
 from mscmreid.models.reid import CrossModalReID
 
 __all__ = [
     "AveragePool",
     "BNNeck",
+    "ClassToken",
     "CrossModalReID",
     "GeM",
     "MultiStreamResNet",

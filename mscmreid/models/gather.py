@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
@@ -17,10 +18,8 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, x.contiguous())
         ctx.num_rows = len(x)
-        return torch.cat(parts)
+        return _all_ranks(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
@@ -28,17 +27,31 @@ class _GatherRows(torch.autograd.Function):
         return grad[start : start + ctx.num_rows] * dist.get_world_size()
 
 
-def gather_rows(features: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
-    """Features (N, D) and rows of all ranks, (W * N, D); unchanged in a single process. All ranks have N rows."""
+def named_columns(rows: Rows) -> dict[str, Tensor]:
+    """The columns of a record by name, those in its ``extra`` beside the others."""
+    columns: dict[str, Tensor] = {}
+    for field in fields(rows):
+        value = getattr(rows, field.name)
+        columns.update(value if isinstance(value, Mapping) else {field.name: value})
+    return columns
+
+
+def gather_rows(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors (N, ...) of all ranks by name, (W * N, ...); unchanged in a single process. All ranks have N rows.
+
+    Integer columns (N,) travel together.
+    """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return features, rows
+        return dict(values)
+    columns = [name for name, value in values.items() if value.dtype == torch.int64 and value.ndim == 1]
+    gathered = {name: _GatherRows.apply(value) for name, value in values.items() if name not in columns}
+    if columns:
+        together = _all_ranks(torch.stack([values[name] for name in columns], dim=1))
+        gathered.update(zip(columns, together.unbind(dim=1), strict=True))
+    return gathered
 
-    def gather(column: Tensor) -> Tensor:
-        parts = [torch.empty_like(column) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, column.contiguous())
-        return torch.cat(parts)
 
-    names = [f.name for f in fields(rows) if f.name != "extra"]
-    columns = gather(torch.stack([getattr(rows, name) for name in names], dim=1))  # (W * N, 6), one exchange
-    extra = {name: gather(value) for name, value in rows.extra.items()}
-    return _GatherRows.apply(features), Rows(**dict(zip(names, columns.unbind(dim=1), strict=True)), extra=extra)
+def _all_ranks(x: Tensor) -> Tensor:
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)

@@ -10,11 +10,12 @@ from pathlib import Path
 from torch import Tensor
 
 from mscmreid.fileio import safe_load
+from mscmreid.models.backbones.resnet import torchvision_name
 
 SYSTEMS = ("mscm", "agw", "caj", "deen")
 
 # ours -> theirs, tried in order; {n} in the replacement is filled with the plugin's place among its stage's blocks
-_STEMS = {
+_STREAMS = {
     "visible_1": "visible_module.visible",
     "visible_2": "visible_moduleA.visible",
     "infrared_1": "thermal_module.thermal",
@@ -66,27 +67,27 @@ def official_name(name: str, names: Iterable[str]) -> str:
         return "bottleneck." + name.removeprefix("neck.bn.")
     if part == "head":
         return name.removeprefix("head.")
-    if part == "backbone" and rest.startswith("layer"):
-        return f"base_resnet.base.{rest}"
-    if (match := re.fullmatch(r"stems\.(\w+)\.(.+)", rest)) and match[1] in _STEMS:
-        return f"{_STEMS[match[1]]}.{match[2]}"
-    if match := re.fullmatch(r"plugins\.stage(\d)_block(\d+)\.0\.(\w+)\.(\w+)", rest):
+    if part == "backbone" and rest.startswith("trunk."):
+        return f"base_resnet.base.{torchvision_name(rest.removeprefix('trunk.'))}"
+    if (match := re.fullmatch(r"streams\.(\w+)\.(stem\..+)", rest)) and match[1] in _STREAMS:
+        return f"{_STREAMS[match[1]]}.{torchvision_name(match[2])}"
+    if match := re.fullmatch(r"plugins\.non_local\.stage(\d)_block(\d+)\.(\w+)\.(\w+)", rest):
         stage, block, layer, entry = match.groups()
-        blocks = sorted({int(m[1]) for n in names if (m := re.search(rf"\.plugins\.stage{stage}_block(\d+)\.", n))})
+        blocks = sorted({int(m[1]) for n in names if (m := re.search(rf"\.non_local\.stage{stage}_block(\d+)\.", n))})
         if layer in _NONLOCAL:
             return f"NL_{stage}.{blocks.index(int(block))}.{_NONLOCAL[layer]}.{entry}"
-    if match := re.fullmatch(r"plugins\.stage3\.0\.layers\.(\d)\.(\w+)\.(.+)", rest):
+    if match := re.fullmatch(r"plugins\.mimb\.stage3\.layers\.(\d)\.(\w+)\.(.+)", rest):
         index, layer, entry = match.groups()
         if layer == "source_narrow":  # 6x6 for the two larger maps, 4x4 for the third
             return f"layerATT{index}.ATT_narrow{1 if int(index) < 2 else 2}.{entry}"
         if layer in _MIMB:
             return f"layerATT{index}.{_MIMB[layer]}.{entry}"
-    if match := re.fullmatch(r"plugins\.stage(\d)\.0\.(cnl|pnl)\.(\w+)\.(\w+)", rest):
+    if match := re.fullmatch(r"plugins\.mfa\.stage(\d)\.(cnl|pnl)\.(\w+)\.(\w+)", rest):
         stage, block, layer, entry = match.groups()
         return f"MFA{stage}.{block.upper()}.{_MFA[layer]}.{entry}"
-    if match := re.fullmatch(r"plugins\.stage\d\.1\.branches\.(\d)\.dilated\.(\d)\.(\w+)", rest):
+    if match := re.fullmatch(r"plugins\.dee\.stage\d\.branches\.(\d)\.dilated\.(\d)\.(\w+)", rest):
         return f"DEE.FC{int(match[1]) + 1}{int(match[2]) + 1}.{match[3]}"
-    if match := re.fullmatch(r"plugins\.stage\d\.1\.branches\.(\d)\.expand\.(\w+)", rest):
+    if match := re.fullmatch(r"plugins\.dee\.stage\d\.branches\.(\d)\.expand\.(\w+)", rest):
         return f"DEE.FC{int(match[1]) + 1}.{match[2]}"
     raise ValueError(f"{name}: the released systems have no such parameter")
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from mscmreid.models.build import build_part
+from mscmreid.models.inference import InferenceFeatures
 from mscmreid.registry import MODELS
 from mscmreid.structures import MODALITIES, ReIDDataSample, Rows, modality_index
 
 
 @MODELS.register_module()
 class CrossModalReID(BaseModel):
-    """Stems, trunk and plugins; neck; classifier with losses.
+    """Backbone (streams, trunk and plugins); neck; head with classifier and losses.
+
+    What they hand on is a plain dict of tensors by name: ``map`` or ``tokens`` of the backbone, ``feat_pool`` and
+    ``feat_bn`` of the neck, ``logits`` of the head, and whatever a plugin adds.
 
     Args:
         backbone, neck, head: configs of the parts; the neck's and the head's ``in_channels`` follow the backbone.
         data_preprocessor: config of the preprocessor, which makes views of uint8 images.
-        flip_test: in prediction also extract the features of the mirrored images (``feat_pool_flip``,
-            ``feat_bn_flip``), for flip test-time augmentation.
+        inference: options of :class:`InferenceFeatures`: which outputs are features, how branches and the mirrored
+            image are combined (``flip=None``: no mirrored image).
     """
 
     def __init__(
@@ -30,17 +35,16 @@ class CrossModalReID(BaseModel):
         neck: dict,
         head: dict,
         data_preprocessor: dict | nn.Module | None = None,
-        flip_test: bool = False,
+        inference: Mapping[str, Any] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if isinstance(data_preprocessor, dict):  # MMEngine would look in its own registry when no scope is set
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.inference = InferenceFeatures(**(inference or {}))
         self.backbone = MODELS.build(backbone)
-        channels = self.backbone.out_channels
-        self.neck = MODELS.build(dict(neck, in_channels=channels))
-        self.head = MODELS.build(dict(head, in_channels=channels))
-        self.flip_test = flip_test
+        self.neck = build_part(neck, in_channels=self.backbone.out_channels)
+        self.head = build_part(head, in_channels=self.backbone.out_channels)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -48,10 +52,10 @@ class CrossModalReID(BaseModel):
         return self.backbone.image_size
 
     def set_iteration(self, iteration: int, epoch: int = 0) -> None:
-        """Tell the parts that depend on it which training iteration, of which epoch, comes next."""
-        for part in (self.data_preprocessor, self.head):
-            if hasattr(part, "set_iteration"):
-                part.set_iteration(iteration, epoch)
+        """Tell every part that has ``set_iteration`` which training iteration of which epoch comes next."""
+        for part in self.modules():
+            if part is not self and hasattr(type(part), "set_iteration"):
+                part.set_iteration(iteration, epoch)  # type: ignore[operator]
 
     def forward(
         self,
@@ -59,23 +63,23 @@ class CrossModalReID(BaseModel):
         rows: Rows,
         data_samples: Sequence[ReIDDataSample] | None = None,
         mode: str = "tensor",
-    ) -> dict[str, Tensor] | list[ReIDDataSample] | tuple[Tensor, Tensor, Rows]:
+    ) -> dict[str, Tensor] | list[ReIDDataSample] | tuple[dict[str, Tensor], Rows]:
         """MMEngine's entry: ``mode`` 'loss' gives named losses, 'predict' data samples with features, 'tensor'
-        ``(feat_pool, feat_bn, rows)`` un-normalised.
+        the outputs of backbone and neck by name, with the record of their rows.
 
         Args:
-            inputs: normalised images (N_i, 3, H, W) by stem (training) or modality (inference).
+            inputs: normalised images (N_i, 3, H, W) by stream (training) or modality (inference).
             rows: the record of those images, in their order.
-            data_samples: the images' records, for 'predict'.
+            data_samples: the images' records.
         """
         if mode == "predict":
             return self.predict(inputs, rows, data_samples)
-        x, rows = self.backbone(inputs, rows)
-        feat_pool, feat_bn = self.neck(x)
+        outputs, rows = self.backbone(inputs, rows)
+        outputs = self.neck(outputs, rows)
         if mode == "loss":
-            return self.head.loss(feat_pool, feat_bn, rows)
+            return self.head.loss(outputs, rows, data_samples)
         if mode == "tensor":
-            return feat_pool, feat_bn, rows
+            return outputs, rows
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
 
     def test_step(self, data: Mapping) -> list[ReIDDataSample]:
@@ -88,32 +92,22 @@ class CrossModalReID(BaseModel):
     val_step = test_step
 
     def unit_features(self, inputs: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
-        """``feat_pool`` and ``feat_bn`` (N, D), fp32, unit length, of images in the order of ``rows.image``.
-
-        An image's branches (DEEN) are normalised one by one and concatenated; the dot product of two images is then
-        the mean of their branches' similarities.
-        """
+        """Features by name (N, D), fp32, unit length, of images in the order of ``rows.image``."""
         num_images = len(rows)
-        feat_pool, feat_bn, rows = self(inputs, rows, mode="tensor")
-        num_branches = len(rows) // num_images
-        position = rows.image * num_branches + rows.branch
-        features = {}
-        for name, feature in (("feat_pool", feat_pool), ("feat_bn", feat_bn)):
-            unit = F.normalize(feature.float(), dim=1)
-            ordered = torch.empty_like(unit).index_copy_(0, position, unit)
-            features[name] = ordered.view(num_images, -1) / num_branches**0.5
-        return features
+        outputs, rows = self(inputs, rows, mode="tensor")
+        return self.inference.of_images(outputs, rows, num_images)
 
     def predict(
         self, inputs: Mapping[str, Tensor], rows: Rows, data_samples: Sequence[ReIDDataSample] | None
     ) -> list[ReIDDataSample]:
-        """The data samples, each with ``feat_pool`` and ``feat_bn`` (and ``*_flip`` if ``flip_test``)."""
+        """The data samples, each with its features (and those of its mirrored image as ``*_flip``, if the config's
+        ``inference.flip`` says how they are combined)."""
         if data_samples is None or len(data_samples) != len(rows):
             raise ValueError(
                 f"predict needs one data sample an image ({len(rows)}), found {data_samples and len(data_samples)}"
             )
         features = self.unit_features(inputs, rows)
-        if self.flip_test:
+        if self.inference.flip:
             mirrored = self.unit_features({name: x.flip(3) for name, x in inputs.items()}, rows)
             features |= {f"{name}_flip": value for name, value in mirrored.items()}
         for name, value in features.items():
@@ -130,7 +124,7 @@ class CrossModalReID(BaseModel):
             modality: 'visible' or 'infrared', or a sequence of one per image.
 
         Returns:
-            ``dict(feat_pool, feat_bn)``: (N, D) float32 each, unit length.
+            The features that ``inference`` names, such as ``dict(feat_pool, feat_bn)``: (N, D) float32, unit length.
 
         Raises:
             RuntimeError: the model is in training mode (batch norms would use, and change with, this batch).

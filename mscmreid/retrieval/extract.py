@@ -127,7 +127,14 @@ def extract_table(
         progress.advance(batch.num)
     features = {name: np.concatenate(part) for name, part in parts.items()}
     metadata = {name: columns[name] for name in ("pid", "cam_id", "modality")}
-    return FeatureTable(list(columns["path"]), **metadata, features=features, role=columns.get("role"))
+    return FeatureTable(
+        list(columns["path"]), **metadata, features=features, meta=inference_meta(model), role=columns.get("role")
+    )
+
+
+def inference_meta(model: nn.Module) -> dict[str, Any]:
+    """What a feature table's ``meta`` says of the model's features."""
+    return dict(inference=model.inference.to_dict())  # type: ignore[operator, union-attr]
 
 
 def _resize_of_test_data(model: nn.Module) -> Resize:

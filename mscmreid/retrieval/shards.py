@@ -78,7 +78,7 @@ def extract_folder(
         modality: 'visible' or 'infrared', of all of them.
         cache_dir: where shards are written and found again.
         feature: option of :meth:`FeatureTable.matrix`: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1'. A model with
-            ``flip_test`` adds the mirrored images' features.
+            ``inference.flip`` joins the mirrored images' features.
         batch_size, num_workers, precision: see :func:`stream_features`.
         on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out, with a warning.
         shard_size: images a shard: what a kill can cost at most.
@@ -143,7 +143,9 @@ def _fill(
         if batch.features:
             unknown = np.full(len(batch.kept), -1)
             named = [paths[batch.start + i] for i in batch.kept]
-            table = FeatureTable(named, unknown, unknown, np.full(len(named), modality), batch.features)
+            table = FeatureTable(
+                named, unknown, unknown, np.full(len(named), modality), batch.features, inference_meta(model)
+            )
             matrix = table.matrix(feature, flip=table.has_flip)
             if array is None:
                 array = np.full((len(paths), matrix.shape[1]), np.nan, dtype=np.float32)
@@ -159,7 +161,7 @@ def _unknown(array: np.ndarray) -> np.ndarray:
 
 def _model_key(model: nn.Module, feature: str, modality: str, precision: str) -> str:
     """Digest of the model's weights and config, and of what is asked of it."""
-    digest = hashlib.sha256(repr(("folded", feature, modality, precision, getattr(model, "flip_test", False))).encode())
+    digest = hashlib.sha256(repr(("folded", feature, modality, precision, model.inference)).encode())
     cfg = getattr(model, "cfg", None)
     digest.update((config_hash(Config(dict(model=cfg.model.to_dict()))) if cfg is not None else repr(model)).encode())
     for name, tensor in model.state_dict().items():

@@ -50,7 +50,7 @@ def folder_of(name: str, folders: dict[str, Path]) -> Path:
 def test_config_trains_two_steps_and_evaluates(name, folders):
     cfg = toy_config(name, folder_of(name, folders))
     steps = train_steps(cfg)
-    names = {"loss", "loss_ce", "acc", *(f"loss_{n}" for n in cfg.model.head.metric_losses)}
+    names = {"loss", "acc", *(f"loss_{n}" for n, loss in cfg.model.head.losses.items() if loss)}
     assert all(set(log) == names and torch.isfinite(log["loss"]) for log in steps.logs)
     assert steps.without_gradient() == []
 
@@ -59,7 +59,7 @@ def test_config_trains_two_steps_and_evaluates(name, folders):
     metrics, results = evaluate_model(cfg, steps.model, "test")
     assert len({(r.protocol, r.mode, r.direction) for r in results}) == len(cfg.test_evaluator.protocols)
     assert {r.feature for r in results} >= set(cfg.test_evaluator.features)
-    assert all(r.flip == bool(cfg.model.get("flip_test")) for r in results)
+    assert all(r.flip == bool(cfg.model.get("inference")) for r in results)
     assert all(0 <= value <= 100 for r in results for values in r.values.values() for value in values)
 
 

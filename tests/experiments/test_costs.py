@@ -35,7 +35,7 @@ def test_the_parts_add_up_to_the_model(system, info):
     assert info.num_parameters == sum(info.parameters.values()) == sum(p.numel() for p in model.parameters())
     classifier = model.head.classifier.weight.numel()
     assert info.parameters["classifier"] == classifier == 150 * model.backbone.out_channels
-    assert {"stems", "trunk", "neck"} <= set(info.parameters)
+    assert {"streams", "trunk", "neck"} <= set(info.parameters)
 
 
 def test_features_are_as_long_as_those_of_the_model(system, info):
@@ -127,4 +127,4 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
 def test_the_table_leaves_a_part_empty_that_a_model_does_not_have(info):
     other = model_info(load_config(ROOT / "configs" / "agw_synthetic.py"))
     lines = markdown_table({"one": info, "agw": other}).splitlines()
-    assert lines[0].startswith("| model | parameters | stems |") and len(lines) == 4
+    assert lines[0].startswith("| model | parameters | streams |") and len(lines) == 4

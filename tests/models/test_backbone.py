@@ -9,15 +9,18 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from mscmreid.models import MultiStreamResNet
+from mscmreid.models.backbones.resnet import torchvision_name
 from mscmreid.structures import Rows
 
 FOUR = dict(visible=["visible_1", "visible_2"], infrared=["infrared_1", "infrared_2"])
-MSCM_PLUGINS = [dict(type="NonLocal", last=dict(stage2=2, stage3=3)), dict(type="MIMB", after="stage3")]
+MSCM_PLUGINS = dict(
+    non_local=dict(type="NonLocal", last=dict(stage2=2, stage3=3)), mimb=dict(type="MIMB", after="stage3")
+)
 
 
 def small(**keys) -> MultiStreamResNet:
     torch.manual_seed(0)
-    keys = dict(depth=18, image_size=(64, 32), base_channels=8, stems=FOUR) | keys
+    keys = dict(depth=18, image_size=(64, 32), base_channels=8, streams=FOUR) | keys
     return MultiStreamResNet(**keys)
 
 
@@ -29,9 +32,9 @@ def rows_of(*parts: tuple[str, int]) -> Rows:
 @pytest.mark.parametrize("size", [(96, 48), (64, 32), (128, 80)])
 def test_any_depth_and_any_multiple_of_16_works(depth, size):
     with torch.device("meta"):
-        net = MultiStreamResNet(depth, size, FOUR, MSCM_PLUGINS)
+        net = MultiStreamResNet(depth, size, FOUR, plugins=MSCM_PLUGINS)
         x, rows = net({"visible_1": torch.empty(3, 3, *size)}, rows_of(("visible", 3)))
-    assert x.shape == (3, net.out_channels, size[0] // 16, size[1] // 16)
+    assert x["map"].shape == (3, net.out_channels, size[0] // 16, size[1] // 16)
     assert net.out_channels == (2048 if depth >= 50 else 512)
     assert len(rows) == 3
 
@@ -39,15 +42,15 @@ def test_any_depth_and_any_multiple_of_16_works(depth, size):
 def test_the_trunk_has_torchvisions_parameters_and_no_others():
     net = MultiStreamResNet(18, (64, 32), dict(visible=["visible"], infrared=["infrared"]))
     theirs = {k: v.shape for k, v in resnet18().state_dict().items() if k.startswith("layer")}
-    assert {k: v.shape for k, v in net.state_dict().items() if k.startswith("layer")} == theirs
+    assert {torchvision_name(k): v.shape for k, v in net.trunk.state_dict().items()} == theirs
 
 
 def test_inference_takes_the_mean_over_the_stems_of_a_modality():
     net = small().eval()
     x = torch.randn(2, 3, 64, 32)
-    maps = [net.stems[name](x) for name in FOUR["infrared"]]
-    torch.testing.assert_close(net._stem_map("infrared", x), (maps[0] + maps[1]) / 2)
-    torch.testing.assert_close(net._stem_map("infrared_2", x), maps[1])
+    maps = [net.streams[name](x)["stem"] for name in FOUR["infrared"]]
+    torch.testing.assert_close(net.streams({"infrared": x})["stem"], (maps[0] + maps[1]) / 2)
+    torch.testing.assert_close(net.streams({"infrared_2": x})["stem"], maps[1])
 
 
 def test_rows_follow_the_order_of_the_inputs():
@@ -55,7 +58,7 @@ def test_rows_follow_the_order_of_the_inputs():
     x = {"infrared_1": torch.randn(2, 3, 64, 32), "visible_2": torch.randn(3, 3, 64, 32)}
     together, _ = net(x, rows_of(("infrared", 2), ("visible", 3)))
     alone, _ = net({"visible_2": x["visible_2"]}, rows_of(("visible", 3)))
-    torch.testing.assert_close(together[2:], alone)
+    torch.testing.assert_close(together["map"][2:], alone["map"])
 
 
 def test_recomputing_maps_changes_no_gradient():
@@ -63,9 +66,9 @@ def test_recomputing_maps_changes_no_gradient():
     for with_cp in (False, True):
         net = small(with_cp=with_cp, plugins=MSCM_PLUGINS).train()
         torch.manual_seed(1)
-        net({"visible_1": torch.randn(4, 3, 64, 32)}, rows_of(("visible", 4)))[0].square().mean().backward()
+        net({"visible_1": torch.randn(4, 3, 64, 32)}, rows_of(("visible", 4)))[0]["map"].square().mean().backward()
         grads.append({n: p.grad for n, p in net.named_parameters() if p.grad is not None})
-    assert "stems.visible_1.conv1.weight" in grads[1]
+    assert "streams.visible_1.stem.conv1.weight" in grads[1]
     for name, grad in grads[0].items():
         torch.testing.assert_close(grads[1][name], grad)
 
@@ -77,10 +80,11 @@ def test_imagenet_weights_reach_every_stem_and_the_trunk(tmp_path):
         18, (64, 32), FOUR, init_cfg=dict(type="Pretrained", checkpoint=str(tmp_path / "resnet18.pth"))
     )
     net.init_weights()
-    for stem in net.stems.values():
+    for stream in net.streams.values():
+        stem = stream["stem"]
         assert torch.equal(stem.conv1.weight, theirs.conv1.weight)
         assert torch.equal(stem.bn1.running_var, theirs.bn1.running_var)
-    assert torch.equal(net.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
+    assert torch.equal(net.trunk["stage4"][1].conv2.weight, theirs.layer4[1].conv2.weight)
 
 
 def test_imagenet_weights_of_another_width_are_refused(tmp_path):
@@ -108,14 +112,14 @@ def test_a_missing_weights_file_is_named(tmp_path):
 
 def test_non_local_blocks_sit_behind_the_last_blocks_of_a_stage():
     with torch.device("meta"):
-        net = MultiStreamResNet(50, (64, 32), FOUR, MSCM_PLUGINS)
-    points = ["stage2_block2", "stage2_block3", "stage3_block3", "stage3_block4", "stage3_block5", "stage3"]
-    assert list(net.plugins) == points
+        net = MultiStreamResNet(50, (64, 32), FOUR, plugins=MSCM_PLUGINS)
+    points = ["stage2_block2", "stage2_block3", "stage3_block3", "stage3_block4", "stage3_block5"]
+    assert list(net.plugins["non_local"]) == points and list(net.plugins["mimb"]) == ["stage3"]
 
 
 def test_a_stage_with_fewer_blocks_gets_one_behind_each():
-    net = small(plugins=[dict(type="NonLocal", last=dict(stage3=3))])
-    assert list(net.plugins) == ["stage3_block0", "stage3_block1"]
+    net = small(plugins=dict(a=dict(type="NonLocal", last=dict(stage3=3))))
+    assert list(net.plugins["a"]) == ["stage3_block0", "stage3_block1"]
 
 
 @pytest.mark.parametrize(
@@ -123,12 +127,12 @@ def test_a_stage_with_fewer_blocks_gets_one_behind_each():
     [
         (dict(depth=26), "depth must be one of"),
         (dict(image_size=(100, 32)), "multiples of 16"),
-        (dict(stems=dict(visible=["a"])), "at least one stem for each"),
-        (dict(stems=dict(visible=["a"], infrared=["a"])), "stand once"),
-        (dict(stems=dict(visible=["visible", "b"], infrared=["c"])), "only if it is"),
-        (dict(plugins=[dict(type="MIMB")]), "exactly one of 'after' and 'last'"),
-        (dict(plugins=[dict(type="MIMB", after="stage5")]), "position must be one of"),
-        (dict(plugins=[dict(type="MIMB", after="stage3", sources=["stage4"])]), "sources must be among"),
+        (dict(streams=dict(visible=["a"])), "at least one stream for each"),
+        (dict(streams=dict(visible=["a"], infrared=["a"])), "stand once"),
+        (dict(streams=dict(visible=["visible", "b"], infrared=["c"])), "only if it is"),
+        (dict(plugins=dict(a=dict(type="MIMB"))), "exactly one of 'after' and 'last'"),
+        (dict(plugins=dict(a=dict(type="MIMB", after="stage5"))), "position must be one of"),
+        (dict(plugins=dict(a=dict(type="MIMB", after="stage3", sources=["stage4"]))), "sources must be among"),
     ],
 )
 def test_mistakes_in_the_config_are_named(keys, message):
@@ -139,7 +143,7 @@ def test_mistakes_in_the_config_are_named(keys, message):
 def test_mistakes_in_the_inputs_are_named():
     net = small()
     x = torch.randn(2, 3, 64, 32)
-    with pytest.raises(ValueError, match="keyed by stem"):
+    with pytest.raises(ValueError, match="keyed by stream"):
         net({"thermal": x}, rows_of(("infrared", 2)))
     with pytest.raises(ValueError, match="2 images came in, but rows describes 3"):
         net({"visible": x}, rows_of(("visible", 3)))

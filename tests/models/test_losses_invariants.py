@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mscmreid.models.gather import named_columns
 from mscmreid.models.losses import (
     BatchHardTripletLoss,
     BranchOrthogonality,
@@ -50,7 +51,8 @@ def batch(num_ids: int = 4, num_instances: int = 3, dim: int = 16, seed: int = 0
 
 
 def call(loss: nn.Module, features: Tensor, rows: Rows) -> Tensor:
-    return loss(features, rows.label, rows.modality, rows.stream, branch=rows.branch, image=rows.image)
+    columns = named_columns(rows)
+    return loss(features, *(columns[name] for name in loss.reads[1:]))
 
 
 def value_and_gradient(loss: nn.Module, features: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -246,12 +248,11 @@ def test_features_that_are_no_matrix_are_refused(loss: nn.Module) -> None:
 
 def test_a_column_of_another_length_is_refused_by_name() -> None:
     features, rows = batch()
-    with pytest.raises(ValueError, match="'labels' must have one entry"):
+    with pytest.raises(ValueError, match="'label' must have one entry"):
         LOSSES["qct"](features, rows.label[:-1], rows.modality, rows.stream)
 
 
-@pytest.mark.parametrize("name", ["cpm-branch", "orthogonality"])
-def test_a_loss_of_branches_asks_for_them(name: str) -> None:
+def test_another_number_of_values_is_refused() -> None:
     features, rows = batch()
-    with pytest.raises(ValueError, match="reads the column 'branch'"):
-        LOSSES[name](features, rows.label, rows.modality, rows.stream)
+    with pytest.raises(ValueError, match=r"reads \('feat_pool', 'label', 'modality', 'branch'\), found 2 values"):
+        LOSSES["cpm-branch"](features, rows.label)

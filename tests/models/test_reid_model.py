@@ -13,13 +13,13 @@ BACKBONE = dict(
     depth=18,
     image_size=(64, 32),
     base_channels=8,
-    stems=dict(visible=["visible_1", "visible_2"], infrared=["infrared_1", "infrared_2"]),
+    streams=dict(visible=["visible_1", "visible_2"], infrared=["infrared_1", "infrared_2"]),
 )
 
 
 def tiny(**keys) -> CrossModalReID:
     torch.manual_seed(0)
-    head = dict(type="ReIDHead", num_classes=5)
+    head = dict(type="ReIDHead", num_classes=5, losses=dict(ce=dict(type="CrossEntropy")))
     return CrossModalReID(backbone=dict(BACKBONE), neck=dict(type="BNNeck"), head=head, **keys)
 
 
@@ -33,8 +33,8 @@ def test_gem_is_the_cube_root_of_the_mean_cube():
 
 def test_features_are_fp32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
-        pool, bn = BNNeck(3)(torch.rand(4, 3, 2, 2).bfloat16())
-    assert pool.dtype == bn.dtype == torch.float32
+        outputs = BNNeck(3)(dict(map=torch.rand(4, 3, 2, 2).bfloat16()), None)
+    assert outputs["feat_pool"].dtype == outputs["feat_bn"].dtype == torch.float32
 
 
 def test_the_necks_shift_is_never_trained_but_travels_with_the_checkpoint():
@@ -45,7 +45,7 @@ def test_the_necks_shift_is_never_trained_but_travels_with_the_checkpoint():
 
 def test_a_metric_loss_can_start_late_and_ramp_in():
     triplet = dict(type="BatchHardTripletLoss", weight=2.0, start_iter=10, ramp_iters=4)
-    head = ReIDHead(4, 5, metric_losses=dict(triplet=triplet))
+    head = ReIDHead(4, 5, losses=dict(triplet=triplet))
     seen = []
     for iteration in (0, 9, 10, 11, 13, 100):
         head.set_iteration(iteration)
@@ -54,10 +54,10 @@ def test_a_metric_loss_can_start_late_and_ramp_in():
 
 
 def test_the_classifier_reads_feat_bn_and_the_metric_loss_feat_pool():
-    head = ReIDHead(4, 5, metric_losses=dict(triplet=dict(type="BatchHardTripletLoss", margin=0.3)))
+    head = ReIDHead(4, 5, losses=dict(ce=dict(type="CrossEntropy"), triplet=dict(type="BatchHardTripletLoss")))
     pool, bn = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
     rows = Rows.make(torch.tensor([0, 0, 1, 1, 2, 2]), "visible", 0, torch.arange(6))
-    losses = head.loss(pool, bn, rows)
+    losses = head.loss(dict(feat_pool=pool, feat_bn=bn), rows)
     losses["loss_ce"].backward()
     assert pool.grad is None and bn.grad is not None
     losses["loss_triplet"].backward()
@@ -78,7 +78,7 @@ def test_features_of_mixed_modalities_come_back_in_order():
 
 
 def test_prediction_writes_features_and_mirrored_features_into_the_samples():
-    model = tiny(flip_test=True).eval()
+    model = tiny(inference=dict(flip="add")).eval()
     x = torch.randn(3, 3, 64, 32)
     samples = [ReIDDataSample() for _ in range(3)]
     image = torch.tensor([2, 0, 1])  # the visible image stands third

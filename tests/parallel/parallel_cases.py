@@ -6,6 +6,7 @@ Every case takes the folder of the run. What it reads and draws depends on seeds
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from mscmreid.datasets.samplers import CrossModalityBatchSampler
 from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.evaluation.metric import VIReIDMetric
-from mscmreid.models.gather import gather_rows
+from mscmreid.models.gather import gather_rows, named_columns
 from mscmreid.models.losses import (
     BatchHardTripletLoss,
     BranchOrthogonality,
@@ -104,10 +105,7 @@ def toy_system(system: str) -> tuple:
     init_default_scope("mscmreid")
     options = dict(TOY)
     if system == "deen":  # masks are drawn by each process for its own rows
-        options["model.backbone.plugins"] = [
-            dict(type="MFA", after=["stage1", "stage2", "stage3"]),
-            dict(type="DEE", after="stage3", num_branches=2, dropout=0.0),
-        ]
+        options["model.backbone.plugins.dee.dropout"] = 0.0
     cfg = load_config(ROOT / "configs" / f"{system}_sysu.py", options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
@@ -121,7 +119,7 @@ def compute_in_double(backbone: nn.Module) -> None:
         return {stem: x.double() for stem, x in args[0].items()}, *args[1:]
 
     def to_float(module, args: tuple, out: tuple) -> tuple:
-        return out[0].float(), *out[1:]
+        return {name: x.float() for name, x in out[0].items()}, *out[1:]
 
     backbone.double().register_forward_pre_hook(to_double)
     backbone.register_forward_hook(to_float)
@@ -209,7 +207,9 @@ def gathered(folder: Path) -> dict:
     """``gather_rows`` of this process's rows, and the gradient of a weighted sum of all rows."""
     inputs, rows = local_rows()
     inputs = inputs.clone().requires_grad_()
-    features, all_rows = gather_rows(inputs, rows)
+    found = gather_rows(dict(named_columns(rows), features=inputs))
+    features = found.pop("features")
+    all_rows = replace(rows, **found)
     weight = 1.0 + all_rows.image + 10.0 * all_rows.stream + 100.0 * all_rows.branch
     (features.sum(1) * weight).sum().backward()
     return dict(
@@ -227,15 +227,16 @@ def metric_losses(folder: Path) -> dict:
     for name, kind in LOSSES.items():
         inputs, rows = local_rows()
         layer = torch.randn(5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
-        features, everyone = gather_rows(inputs @ layer, rows)
-        columns = dict(branch=everyone.branch, image=everyone.image)
-        loss = kind()(features, everyone.label, everyone.modality, everyone.stream, **columns)
+        loss_module = kind()
+        own = dict(named_columns(rows), feat_pool=inputs @ layer)
+        everyone = gather_rows(own)
+        loss = loss_module(*(everyone[n] for n in loss_module.reads))
         loss.backward()
         grad, (_, world_size) = layer.grad, rank_and_size()
         if world_size > 1:
             dist.all_reduce(grad)
         with torch.no_grad():
-            alone = kind()(inputs @ layer, rows.label, rows.modality, rows.stream, branch=rows.branch, image=rows.image)
+            alone = loss_module(*(own[n] for n in loss_module.reads))
         found[name] = dict(loss=loss.detach(), grad=grad / world_size, of_own_rows=alone)
     return found
 

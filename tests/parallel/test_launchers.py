@@ -32,8 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {
         **TOY,
         "data_root": str(folder / "SYSU-MM01"),
-        "model.head.metric_losses.qct.start_iter": 0,
-        "model.head.metric_losses.qct.ramp_iters": 0,
+        "model.head.losses.qct.start_iter": 0,
+        "model.head.losses.qct.ramp_iters": 0,
         "train_dataloader.batch_sampler.num_ids": NUM_IDS,
         "train_dataloader.batch_sampler.num_instances": NUM_INSTANCES,
         "train_dataloader.batch_sampler.num_batches": 3,

@@ -16,12 +16,13 @@ model = dict(
     backbone=dict(
         type='MultiStreamResNet',
         depth=50,
-        stems=dict(visible=['visible'], infrared=['infrared']),
-        plugins=[dict(type='NonLocal', last=dict(stage2=2, stage3=3), inner_channels=1)],
+        streams=dict(visible=['visible'], infrared=['infrared']),
+        plugins=dict(non_local=dict(type='NonLocal', last=dict(stage2=2, stage3=3), inner_channels=1)),
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
     neck=dict(type='BNNeck', pool=dict(type='GeM', p=3)),
     head=dict(
-        type='ReIDHead', ce_weight=1.0, metric_losses=dict(wrt=dict(type='WeightedRegularizedTriplet', weight=1.0))
+        type='ReIDHead',
+        losses=dict(ce=dict(type='CrossEntropy'), wrt=dict(type='WeightedRegularizedTriplet')),
     ),
 )

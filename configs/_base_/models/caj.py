@@ -15,6 +15,6 @@ model = dict(
             infrared=dict(modality='infrared', ops=dict(gray=dict(type='AdaptiveGray'))),
         ),
     ),
-    head=dict(metric_losses=dict(_delete_=True, esd=dict(type='EnhancedSquaredDifference', weight=1.0))),
-    flip_test=True,
+    head=dict(losses=dict(wrt=None, esd=dict(type='EnhancedSquaredDifference'))),
+    inference=dict(flip='add'),
 )

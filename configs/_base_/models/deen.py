@@ -21,22 +21,22 @@ model = dict(
     backbone=dict(
         type='MultiStreamResNet',
         depth=50,
-        stems=dict(visible=['visible'], infrared=['infrared']),
-        plugins=[
-            dict(type='MFA', after=['stage1', 'stage2', 'stage3']),
-            dict(type='DEE', after='stage3', num_branches=2, dropout=0.01),
-        ],
+        streams=dict(visible=['visible'], infrared=['infrared']),
+        plugins=dict(
+            mfa=dict(type='MFA', after=['stage1', 'stage2', 'stage3']),
+            dee=dict(type='DEE', after='stage3', num_branches=2, dropout=0.01),
+        ),
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
     neck=dict(type='BNNeck', pool=dict(type='AveragePool')),
     head=dict(
         type='ReIDHead',
-        ce_weight=1.0,
-        metric_losses=dict(
-            triplet=dict(type='BatchHardTripletLoss', margin=0.3, weight=1.0),
+        losses=dict(
+            ce=dict(type='CrossEntropy'),
+            triplet=dict(type='BatchHardTripletLoss', margin=0.3),
             cpm=dict(type='CenterGuidedPairMining', margin=0.2, weight=0.8),
             orthogonality=dict(type='BranchOrthogonality', weight=0.01),
         ),
     ),
-    flip_test=True,
+    inference=dict(flip='add'),
 )

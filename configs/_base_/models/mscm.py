@@ -30,17 +30,19 @@ model = dict(
     backbone=dict(
         type='MultiStreamResNet',
         depth=50,
-        stems=dict(visible=['visible_1', 'visible_2'], infrared=['infrared_1', 'infrared_2']),
-        plugins=[
-            dict(type='NonLocal', last=dict(stage2=2, stage3=3)),  # C/2 channels inside
-            dict(type='MIMB', after='stage3'),
-        ],
+        streams=dict(visible=['visible_1', 'visible_2'], infrared=['infrared_1', 'infrared_2']),
+        plugins=dict(
+            non_local=dict(type='NonLocal', last=dict(stage2=2, stage3=3)),  # C/2 channels inside
+            mimb=dict(type='MIMB', after='stage3'),
+        ),
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
     neck=dict(type='BNNeck', pool=dict(type='GeM', p=3)),
     head=dict(
         type='ReIDHead',
-        ce_weight=1.0,
-        metric_losses=dict(qct=dict(type='QuadrupleCenterTripletLoss', margin=0.7, alpha=0.0, weight=1.0)),
+        losses=dict(
+            ce=dict(type='CrossEntropy'),
+            qct=dict(type='QuadrupleCenterTripletLoss', margin=0.7, alpha=0.0),
+        ),
     ),
 )

@@ -10,5 +10,3 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=0, end=6, eta_min=2e-5, by_epoch=True, convert_to_iter_based=True),
 ]
-# Every metric loss starts late: at full weight from random features it pulls them all to one point.
-metric_ramp = dict(start_iter=100, ramp_iters=200)

@@ -11,6 +11,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mscmreid.registry import FUNCTIONS, HOOKS
 
@@ -47,13 +48,18 @@ class ReproducibleHook(Hook):
         preprocessor: Any = getattr(model, "data_preprocessor", None)
         if hasattr(preprocessor, "seed"):
             preprocessor.seed = runner.seed
-        self._targets: list[Any] = [part for part in (model, preprocessor) if hasattr(part, "set_iteration")][:1]
+        # a model hands it on to its parts
+        self._targets: list[Any] = [model] if hasattr(model, "set_iteration") else _with_iteration(model)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the generators for this epoch."""
         seed_everything(runner.seed, runner.epoch, get_rank())
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Announce iteration and epoch to the model (which passes it on), or to the preprocessor alone."""
+        """Announce iteration and epoch to the model, or to its parts."""
         for target in self._targets:
             target.set_iteration(runner.iter, runner.epoch)
+
+
+def _with_iteration(model: nn.Module) -> list[Any]:
+    return [part for part in model.modules() if hasattr(type(part), "set_iteration")]

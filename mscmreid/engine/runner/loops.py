@@ -82,6 +82,10 @@ class _ExtractionLoop:
         super().__init__(runner, dataloader, evaluator)  # type: ignore[call-arg]
         self.device_type = next(runner.model.parameters()).device.type
         self.precision = usable_precision(precision, self.device_type)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model, "inference"):  # part of every result
+            for metric in self.evaluator.metrics:  # type: ignore[attr-defined]
+                metric.meta = {**getattr(metric, "meta", {}), "inference": model.inference.to_dict()}
 
     def inference_model(self) -> nn.Module:
         """What extracts the features."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 
@@ -58,6 +59,27 @@ def make_stage(spec: ResNetSpec, stage: int, in_channels: int, width: int, strid
     blocks = [spec.block(in_channels, width, stride, downsample)]
     blocks += [spec.block(out_channels, width) for _ in range(spec.num_blocks[stage] - 1)]
     return nn.Sequential(*blocks)
+
+
+def run_block(block: nn.Module, x: Tensor, with_cp: bool) -> Tensor:
+    """A block's map; ``with_cp``: in training keep only its input and compute it again in the backward pass."""
+    return checkpoint(block, x, use_reentrant=False) if with_cp and block.training else block(x)
+
+
+def run_blocks(blocks: nn.Sequential, x: Tensor, with_cp: bool) -> Tensor:
+    """The map behind all blocks of a stage, see :func:`run_block`."""
+    for block in blocks:
+        x = run_block(block, x, with_cp)
+    return x
+
+
+def torchvision_name(name: str) -> str:
+    """torchvision's name for a parameter ``stem.*`` or ``stage1.*`` to ``stage4.*``.
+
+    >>> torchvision_name("stage3.0.conv1.weight"), torchvision_name("stem.bn1.bias")
+    ('layer3.0.conv1.weight', 'bn1.bias')
+    """
+    return name.removeprefix("stem.").replace("stage", "layer", 1)
 
 
 def initialise(module: nn.Module) -> None:

@@ -1,13 +1,14 @@
-"""Metric losses: registered modules around plain functions, one idea a file.
+"""Losses: registered modules around plain functions, one idea a file.
 
-All are called ``loss(features, labels, modality, stream, branch=None, image=None) -> scalar``: features (N, D) of any
-float dtype, not normalised, computed in fp32, and integer columns (N,) of :class:`mscmreid.structures.Rows`. The
-order of the rows does not matter. Weights are the head's. A new one: a plain function, and a subclass of
-:class:`MetricLoss` that says which columns the function reads.
+A loss names what it ``reads`` (outputs and columns) and is called with these values in this order; features (N, D) of any
+float dtype, not normalised, integer columns (N,) of :class:`mscmreid.structures.Rows`. The order of the rows does not
+matter. Weights are the head's. A new one without parameters: a plain function, and a subclass of :class:`MetricLoss`
+that says what the function reads. One with parameters or buffers: an ``nn.Module`` with ``reads``.
 """
 
 from mscmreid.models.losses.batch_hard import BatchHardTripletLoss
 from mscmreid.models.losses.cpm import CenterGuidedPairMining
+from mscmreid.models.losses.cross_entropy import CrossEntropy
 from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.models.losses.orthogonality import BranchOrthogonality
 from mscmreid.models.losses.qct import QuadrupleCenterTripletLoss
@@ -17,6 +18,7 @@ __all__ = [
     "BatchHardTripletLoss",
     "BranchOrthogonality",
     "CenterGuidedPairMining",
+    "CrossEntropy",
     "EnhancedSquaredDifference",
     "MetricLoss",
     "QuadrupleCenterTripletLoss",

@@ -12,20 +12,20 @@ from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
 
-def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+def batch_hard_triplet(features: Tensor, label: Tensor, margin: float) -> Tensor:
     """mean_i max(0, farthest positive - nearest negative + margin), a row counted as its own positive.
 
     A row without negatives counts as 0.
 
     Args:
         features: (N, D), fp32 or fp64.
-        labels: (N,) integers.
+        label: (N,) integers.
         margin: not negative.
 
     Returns:
         A scalar.
     """
-    distances, same_class = self_distances(features), same(labels)
+    distances, same_class = self_distances(features), same(label)
     positive = distances.masked_fill(~same_class, 0.0).amax(1)
     negative = distances.masked_fill(same_class, math.inf).amin(1)
     return (positive - negative + margin).clamp_min(0).mean()
@@ -42,4 +42,4 @@ class BatchHardTripletLoss(MetricLoss):
     def __init__(self, margin: float = 0.3) -> None:
         if margin < 0:
             raise ValueError(f"expected margin >= 0, found {margin}")
-        super().__init__(partial(batch_hard_triplet, margin=margin), reads=("labels",))
+        super().__init__(partial(batch_hard_triplet, margin=margin), reads=("feat_pool", "label"))

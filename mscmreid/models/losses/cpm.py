@@ -15,7 +15,7 @@ from mscmreid.registry import MODELS
 
 
 def center_guided_pair_mining(
-    features: Tensor, labels: Tensor, side: Tensor, expansion: Tensor, margin: float
+    features: Tensor, label: Tensor, side: Tensor, expansion: Tensor, margin: float
 ) -> Tensor:
     """CPM between the plain rows and every expansion of them, summed over the expansions.
 
@@ -32,7 +32,7 @@ def center_guided_pair_mining(
 
     Args:
         features: (N, D), fp32 or fp64.
-        labels: (N,) integers.
+        label: (N,) integers.
         side: (N,) integers, 0 or 1: the modality.
         expansion: (N,) integers: 0 plain, 1, 2, ... expansions, negative: a row that takes no part.
         margin: m.
@@ -40,7 +40,7 @@ def center_guided_pair_mining(
     Returns:
         A scalar.
     """
-    same_class, same_expansion = same(labels), same(expansion)
+    same_class, same_expansion = same(label), same(expansion)
     plain, expanded = expansion == 0, expansion > 0
 
     # Everything below is per row i of an expansion and stands for the class y_i there: (N,), (N, D) or (N, N).
@@ -73,12 +73,12 @@ def center_guided_pair_mining(
 
 
 def pair_mining_of_streams(
-    features: Tensor, labels: Tensor, stream: Tensor, streams: tuple[int, ...], margin: float
+    features: Tensor, label: Tensor, stream: Tensor, streams: tuple[int, ...], margin: float
 ) -> Tensor:
     """CPM with four streams as its groups 1 to 4; rows of other streams take no part.
 
     Args:
-        features, labels, margin: as in :func:`center_guided_pair_mining`.
+        features, label, margin: as in :func:`center_guided_pair_mining`.
         stream: (N,) integers.
         streams: the four.
 
@@ -89,7 +89,7 @@ def pair_mining_of_streams(
     side = ((stream == second) | (stream == fourth)).long()
     is_plain, is_expanded = (stream == first) | (stream == second), (stream == third) | (stream == fourth)
     expansion = torch.where(is_expanded, 1, torch.where(is_plain, 0, -1))
-    return center_guided_pair_mining(features, labels, side, expansion, margin)
+    return center_guided_pair_mining(features, label, side, expansion, margin)
 
 
 @MODELS.register_module()
@@ -115,7 +115,8 @@ class CenterGuidedPairMining(MetricLoss):
         if groups != "branch" and (isinstance(groups, str) or len(groups) != 4 or len(set(groups)) != 4):
             raise ValueError(f"expected groups='branch' or four different stream indices, found {groups!r}")
         if isinstance(groups, str):
-            super().__init__(partial(center_guided_pair_mining, margin=margin), reads=("labels", "modality", "branch"))
+            function = partial(center_guided_pair_mining, margin=margin)
+            super().__init__(function, reads=("feat_pool", "label", "modality", "branch"))
         else:
             function = partial(pair_mining_of_streams, streams=tuple(groups), margin=margin)
-            super().__init__(function, reads=("labels", "stream"))
+            super().__init__(function, reads=("feat_pool", "label", "stream"))

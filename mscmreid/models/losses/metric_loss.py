@@ -1,4 +1,4 @@
-"""How a plain function of features and columns becomes a metric loss that the head can call."""
+"""How a plain function of features and columns becomes a loss that the head can call."""
 
 from __future__ import annotations
 
@@ -14,56 +14,53 @@ class MetricLoss(nn.Module):
     """Calls a function with the features in fp32 and the columns it reads, outside mixed precision.
 
     Args:
-        function: (features (N, D) fp32 or fp64, *columns (N,)) -> scalar.
-        reads: the columns that the function takes after the features, in its order: some of 'labels', 'modality',
-            'stream', 'branch' and 'image'.
+        function: (features (N, D) fp32 or fp64, *others (N, ...)) -> scalar.
+        reads: the outputs and columns that the function takes, in its order: features first, such as ``('feat_pool',
+            'label', 'modality')``.
+        gathers: called with the rows of all processes; otherwise with this process's, whose losses' mean is then that
+            of all rows.
     """
 
-    def __init__(self, function: Callable[..., Tensor], reads: tuple[str, ...]) -> None:
+    def __init__(self, function: Callable[..., Tensor], reads: tuple[str, ...], gathers: bool = True) -> None:
         super().__init__()
         self.function = function
         self.reads = reads
+        self.gathers = gathers
 
-    def forward(
-        self,
-        features: Tensor,
-        labels: Tensor,
-        modality: Tensor,
-        stream: Tensor,
-        branch: Tensor | None = None,
-        image: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, *values: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
-            features: (N, D), any floating dtype, not normalised.
-            labels, modality, stream, branch, image: (N,) integers, the columns of
-                :class:`mscmreid.structures.Rows`; those that the loss does not read are not looked at.
+            values: what ``reads`` names, in its order: features (N, D) of any floating dtype, not normalised, then
+                columns (N,) and other outputs (N, ...).
 
         Returns:
             A scalar, fp32 (float64 for float64 features).
 
         Raises:
-            ValueError: features are no float matrix or empty; a column that is read is missing or of another length.
+            ValueError: another number of values; the features are no float matrix or empty; a value has not one entry
+                a row.
         """
-        columns = dict(labels=labels, modality=modality, stream=stream, branch=branch, image=image)
+        if len(values) != len(self.reads):
+            raise ValueError(f"{type(self).__name__} reads {self.reads}, found {len(values)} values")
+        features = values[0]
         if features.ndim != 2 or not features.is_floating_point() or len(features) == 0:
             raise ValueError(
                 f"{type(self).__name__} expects float features (N, D) with N > 0, found {tuple(features.shape)} "
                 f"{features.dtype}"
             )
-        for name in self.reads:
-            column = columns[name]
-            if column is None:
-                raise ValueError(f"{type(self).__name__} reads the column '{name}': pass an integer tensor (N,)")
-            if column.shape != features.shape[:1]:
+        for name, value in zip(self.reads, values, strict=True):
+            if value.shape[:1] != features.shape[:1]:
                 raise ValueError(
                     f"{type(self).__name__}: '{name}' must have one entry for each of the {len(features)} rows, found "
-                    f"{tuple(column.shape)}"
+                    f"{tuple(value.shape)}"
                 )
         with full_precision(features):
-            features = features.to(torch.promote_types(features.dtype, torch.float32))
-            return self.function(features, *(columns[name] for name in self.reads))
+            return self.function(*[_at_least_fp32(value) for value in values])
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in getattr(self.function, "keywords", {}).items())
+
+
+def _at_least_fp32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x

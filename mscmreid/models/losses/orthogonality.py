@@ -31,4 +31,4 @@ class BranchOrthogonality(MetricLoss):
     """Keeps the expanded branches of an image apart; see :func:`branch_orthogonality`. DEEN: weight 0.01."""
 
     def __init__(self) -> None:
-        super().__init__(branch_orthogonality, reads=("stream", "branch", "image"))
+        super().__init__(branch_orthogonality, reads=("feat_pool", "stream", "branch", "image"))

@@ -12,7 +12,7 @@ from mscmreid.registry import MODELS
 
 
 def quadruple_center_triplet(
-    features: Tensor, labels: Tensor, modality: Tensor, stream: Tensor, margin: float, alpha: float
+    features: Tensor, label: Tensor, modality: Tensor, stream: Tensor, margin: float, alpha: float
 ) -> Tensor:
     """Pull features to class centres, push them off the centres of other classes.
 
@@ -27,14 +27,14 @@ def quadruple_center_triplet(
 
     Args:
         features: (N, D), fp32 or fp64.
-        labels, modality, stream: (N,) integers.
+        label, modality, stream: (N,) integers.
         margin: m.
         alpha: a, from 0 to 1.
 
     Returns:
         A scalar.
     """
-    same_class = same(labels)
+    same_class = same(label)
     pull = features.new_zeros(())
     if alpha < 1:
         center, exists = means_of(features, same_class & ~same(modality))
@@ -60,4 +60,4 @@ class QuadrupleCenterTripletLoss(MetricLoss):
         if margin < 0 or not 0 <= alpha <= 1:
             raise ValueError(f"expected margin >= 0 and alpha from 0 to 1, found margin={margin}, alpha={alpha}")
         function = partial(quadruple_center_triplet, margin=margin, alpha=alpha)
-        super().__init__(function, reads=("labels", "modality", "stream"))
+        super().__init__(function, reads=("feat_pool", "label", "modality", "stream"))

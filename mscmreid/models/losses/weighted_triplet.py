@@ -19,7 +19,7 @@ MAX_SQUARED_GAP = 88.0
 """ESD's squares are cut here: exp(88) is near the end of fp32."""
 
 
-def weighted_gap(features: Tensor, labels: Tensor) -> Tensor:
+def weighted_gap(features: Tensor, label: Tensor) -> Tensor:
     """f_i - c_i, weighted positive less weighted negative distance of every row.
 
     With distances D, positives P_i (i among them) and negatives N_i::
@@ -33,12 +33,12 @@ def weighted_gap(features: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         features: (N, D), fp32 or fp64.
-        labels: (N,) integers.
+        label: (N,) integers.
 
     Returns:
         (N,).
     """
-    distances, same_class = self_distances(features), same(labels)
+    distances, same_class = self_distances(features), same(label)
     farthest = distances.masked_fill(~same_class, 0.0).amax(1, keepdim=True)
     far = _weighted_sum(distances, distances - farthest, same_class)
     near = _weighted_sum(distances, -distances, ~same_class)
@@ -50,14 +50,14 @@ def _weighted_sum(distances: Tensor, exponents: Tensor, mask: Tensor) -> Tensor:
     return (weights * distances).sum(1) / (weights.sum(1) + 1e-6)
 
 
-def weighted_regularized_triplet(features: Tensor, labels: Tensor) -> Tensor:
+def weighted_regularized_triplet(features: Tensor, label: Tensor) -> Tensor:
     """mean_i log(1 + exp(f_i - c_i)); arguments as :func:`weighted_gap`."""
-    return nn.functional.softplus(weighted_gap(features, labels)).mean()
+    return nn.functional.softplus(weighted_gap(features, label)).mean()
 
 
-def enhanced_squared_difference(features: Tensor, labels: Tensor) -> Tensor:
+def enhanced_squared_difference(features: Tensor, label: Tensor) -> Tensor:
     """mean_i log(1 + exp(+-min((f_i - c_i)^2, 88))), + where f_i > c_i, else -; arguments as :func:`weighted_gap`."""
-    gap = weighted_gap(features, labels)
+    gap = weighted_gap(features, label)
     square = gap.square().clamp_max(MAX_SQUARED_GAP)
     return nn.functional.softplus(torch.where(gap > 0, square, -square)).mean()
 
@@ -67,7 +67,7 @@ class WeightedRegularizedTriplet(MetricLoss):
     """AGW's WRT on un-normalised features; see :func:`weighted_regularized_triplet`. It has no margin."""
 
     def __init__(self) -> None:
-        super().__init__(weighted_regularized_triplet, reads=("labels",))
+        super().__init__(weighted_regularized_triplet, reads=("feat_pool", "label"))
 
 
 @MODELS.register_module()
@@ -75,4 +75,4 @@ class EnhancedSquaredDifference(MetricLoss):
     """CAJ's ESD on un-normalised features; see :func:`enhanced_squared_difference`. It has no margin."""
 
     def __init__(self) -> None:
-        super().__init__(enhanced_squared_difference, reads=("labels",))
+        super().__init__(enhanced_squared_difference, reads=("feat_pool", "label"))

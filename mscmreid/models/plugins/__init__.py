@@ -1,4 +1,4 @@
-"""What can be inserted into the trunk: ``forward(x, maps, rows) -> (x, rows)``."""
+"""What can be inserted into the trunk: ``forward(x, maps, rows) -> (x, rows)`` or ``(x, rows, outputs)``."""
 
 from mscmreid.models.plugins.dee import DEE
 from mscmreid.models.plugins.mfa import MFA

@@ -40,17 +40,9 @@ class DEE(nn.Module):
         channels: channels of the maps so far, the block's own input under ``x``.
         num_branches: how many are added to the plain rows.
         dropout: probability, on all rows.
-        sizes, after: position in the trunk (not used here).
     """
 
-    def __init__(
-        self,
-        channels: dict[str, int],
-        num_branches: int = 2,
-        dropout: float = 0.01,
-        sizes: dict[str, tuple[int, int]] | None = None,
-        after: str | None = None,
-    ) -> None:
+    def __init__(self, channels: dict[str, int], num_branches: int = 2, dropout: float = 0.01) -> None:
         super().__init__()
         if num_branches < 1:
             raise ValueError(f"DEE expects num_branches >= 1, found {num_branches}")

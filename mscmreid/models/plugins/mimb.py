@@ -93,7 +93,6 @@ class MIMB(nn.Module):
 
     Args:
         channels, sizes: channels and (h, w) of the maps so far, the block's own input under ``x``.
-        after: the stage behind which it stands (not used here).
         sources: the map each layer reads, in order; ``'self'`` for plain self-attention.
         reduction: tokens are a ``reduction``-th of the channels.
         source_weight: weight of the source's tokens in the sum.
@@ -103,7 +102,6 @@ class MIMB(nn.Module):
         self,
         channels: dict[str, int],
         sizes: dict[str, tuple[int, int]],
-        after: str | None = None,
         sources: Sequence[str] = ("stem", "stage1", "stage2", "self"),
         reduction: int = 4,
         source_weight: float = 0.1,

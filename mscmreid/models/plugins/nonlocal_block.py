@@ -28,18 +28,11 @@ class NonLocal(nn.Module):
     Args:
         channels: channels of the maps so far, the block's own input under ``x``.
         inner_channels: channels inside: None for half of the input's (MSCMNet), 1 in AGW and CAJ.
-        sizes, after: position in the trunk (not used here).
     """
 
     conv_bn_pairs = (("out_conv", "out_bn"),)  # folded into one another for inference
 
-    def __init__(
-        self,
-        channels: dict[str, int],
-        inner_channels: int | None = None,
-        sizes: dict[str, tuple[int, int]] | None = None,
-        after: str | None = None,
-    ) -> None:
+    def __init__(self, channels: dict[str, int], inner_channels: int | None = None) -> None:
         super().__init__()
         c = channels["x"]
         inner = c // 2 if inner_channels is None else inner_channels
