@@ -101,7 +101,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         first, *_ = *parents, last = name.split(".")
         if first not in top_level:
             raise ValueError(f"option {name}: no config has the key {first!r}{_close(first, top_level)}")
-        place: Any = cfg
+        place: Any = cfg._cfg_dict
         for i, part in enumerate(parents):
             if isinstance(place, Mapping) and part not in place and (close := _close(part, place)):
                 raise ValueError(f"option {name}: no {part!r} in {'.'.join(parents[:i]) or 'the config'}{close}")
