@@ -44,7 +44,7 @@ def test_an_old_set_can_be_reported_on_without_drawing(tool, tmp_path, capsys):
 
 
 def test_regdb_has_ten_images_of_everybody_by_default(tool, tmp_path):
-    assert tool.main([str(tmp_path / "set"), "--layout", "regdb", "--ids", "4", "--size", "32x16", "--workers", "0"])
+    tool.main([str(tmp_path / "set"), "--layout", "regdb", "--ids", "4", "--size", "32x16", "--workers", "0"])
     assert len(list((tmp_path / "set" / "Thermal" / "1").iterdir())) == 10
 
 
