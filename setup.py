@@ -1,23 +1,50 @@
 """Metadata, dependencies and extras of mscmreid."""
 
+import os
+import shutil
 from pathlib import Path
 from re import search
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 VERSION = search(r'__version__ = "(.+?)"', (ROOT / "mscmreid" / "__init__.py").read_text()).group(1)
+SHIPPED = ("configs", "tools", "model-index.yml")
+"""What a wheel carries beside the package, in ``mscmreid/.mim``: where OpenMMLab's ``mim`` looks for it."""
 
-# The mm packages are an extra: somebody who has full mmcv must not get it overwritten by mmcv-lite.
-MM = ["mmengine>=0.10.7,<0.11", "mmcv-lite>=2.2.0,<2.3", "setuptools"]  # mmengine needs distutils on Python 3.12+
 EXTRAS = {
-    "mm": MM,
+    "mm": ["mmcv-lite>=2.2.0,<2.3"],  # an extra of its own: full mmcv has the same files and would be overwritten
     "tensorboard": ["tensorboard"],
     "report": ["matplotlib>=3.8"],
     "mat": ["scipy>=1.11"],
     "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3"],
 }
-EXTRAS["all"] = sorted({req for reqs in EXTRAS.values() for req in reqs})
+EXTRAS["all"] = sorted({req for name, reqs in EXTRAS.items() if name != "mm" for req in reqs})
+
+
+class BuildPy(build_py):
+    """Puts :data:`SHIPPED` into the package: copies in a wheel, links where the checkout is installed editable."""
+
+    def run(self) -> None:
+        """Build, then ship."""
+        super().run()
+        package = ROOT if self.editable_mode else Path(self.build_lib)
+        folder = package / "mscmreid" / ".mim"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in SHIPPED:
+            source, target = ROOT / name, folder / name
+            if self.editable_mode:
+                try:
+                    target.symlink_to(os.path.relpath(source, folder), target_is_directory=source.is_dir())
+                except OSError as error:  # Windows without the right to make links: all but mim works without them
+                    self.warn(f"{target}: no link could be made, so mim will not find it: {error}")
+            elif source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            else:
+                shutil.copy2(source, target)
+
 
 setup(
     name="mscmreid",
@@ -27,8 +54,18 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mscmreid", "mscmreid.*"]),
+    include_package_data=True,  # what MANIFEST.in names inside the package
+    cmdclass={"build_py": BuildPy},
+    entry_points={"console_scripts": ["mscmreid=mscmreid.command_line:main"]},
     python_requires=">=3.10,<3.14",
-    install_requires=["torch>=2.4", "torchvision>=0.19", "numpy>=1.26", "pillow>=10"],
+    install_requires=[
+        "torch>=2.5",
+        "torchvision>=0.20",
+        "numpy>=1.26",
+        "pillow>=10.1",
+        "mmengine>=0.10.7,<0.11",
+        "setuptools",  # mmengine needs distutils, which Python 3.12 and later have from there
+    ],
     extras_require=EXTRAS,
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

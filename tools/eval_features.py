@@ -7,21 +7,20 @@ modality and one or more features (N, D), or a .csv with those columns and --npy
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import evaluate, latex_rows, markdown_table, save_results, terminal_table
 
 FORMATS = {"terminal": terminal_table, "markdown": markdown_table, "latex": latex_rows}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, "--rerank")
     parser.add_argument("features", help=".npz of a test run or of other code, or a .csv that goes with --npy")
     parser.add_argument("--data-root", help="folder of the data set; only the 'official' SYSU-MM01 draws need it")
     add_feature_options(parser)
     parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, blend=A, ... (default: all in the file)")
-    parser.add_argument("--rerank", action="store_true", help="add k-reciprocal re-ranked rows")
     parser.add_argument("--memory", type=int, default=1024, help="MiB for ranking beyond the features (default 1024)")
     parser.add_argument("--format", choices=list(FORMATS), default="terminal")
     parser.add_argument("--out-json", help="write the results here")
@@ -42,7 +41,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

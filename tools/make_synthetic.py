@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.synthetic import Options, Plan, contact_sheet, make_plan, pixel_baselines, read_plan, write_dataset
 from mscmreid.synthetic.plan import LAYOUTS, Counts
 from mscmreid.synthetic.writer import default_workers
@@ -18,7 +19,7 @@ from mscmreid.synthetic.writer import default_workers
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--layout", choices=LAYOUTS, default="sysu", help="whose folder layout (default: sysu)")
     parser.add_argument(
@@ -72,8 +73,8 @@ def make_options(args: argparse.Namespace) -> Options:
 
 def read_counts(path: Path) -> Counts:
     """Frames by camera and person from JSON such as {"cam1": {"0001": 29}}."""
-    values = json.loads(path.read_text(encoding="utf-8"))
     try:
+        values = json.loads(path.read_text(encoding="utf-8"))
         counts = {int(cam.removeprefix("cam")): {int(p): int(n) for p, n in ids.items()} for cam, ids in values.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path} must look like {{"cam1": {{"0001": 29}}}}: {error}') from error
@@ -107,31 +108,26 @@ def summary(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Draws, reports, and says what to do next; returns the exit status."""
+def main(argv: list[str] | None = None) -> None:
+    """Draws, reports, and says what to do next."""
     args = parse_args(argv)
-    try:
-        if args.no_draw:
-            plan = read_plan(args.out)
-        else:
-            plan = make_plan(make_options(args))
-            notes = write_dataset(plan, args.out, args.workers, args.overwrite, sys.stderr)
-            for note in notes:
-                print(f"note: {note}")
-        print(f"{args.out}: synthetic people in the layout of {plan.options.layout}, seed {plan.options.seed}")
-        print(summary(plan))
-        if args.report:
-            print(pixel_baselines(args.out, plan).table())
-        if args.contact_sheet:
-            args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(args.out, plan).save(args.contact_sheet)
-            print(f"contact sheet: {args.contact_sheet}")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if args.no_draw:
+        plan = read_plan(args.out)
+    else:
+        plan = make_plan(make_options(args))
+        notes = write_dataset(plan, args.out, args.workers, args.overwrite, sys.stderr)
+        for note in notes:
+            print(f"note: {note}")
+    print(f"{args.out}: synthetic people in the layout of {plan.options.layout}, seed {plan.options.seed}")
+    print(summary(plan))
+    if args.report:
+        print(pixel_baselines(args.out, plan).table())
+    if args.contact_sheet:
+        args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(args.out, plan).save(args.contact_sheet)
+        print(f"contact sheet: {args.contact_sheet}")
     print(f"next: train on it with the data root set to {args.out} (docs/synthetic.md)")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

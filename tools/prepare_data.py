@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import argparse
 
-import mscmreid.registry  # noqa: F401  (an error in there must be seen, not swallowed)
+from mscmreid.command_line import run_tool, tool_parser
 
 
-def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = tool_parser(__doc__, "--cfg-options")
     parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="change options of the config, such as data_root=FOLDER",
-    )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     from mmengine.registry import init_default_scope
 
     from mscmreid.apis import load_config
@@ -48,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -9,14 +9,14 @@ OUT/.features: a run that was stopped goes on where it stood.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.structures import MODALITIES
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, "--cfg-options", "--flip", "--precision", "--device")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint of training, or a converted official one")
     parser.add_argument("--query", type=Path, required=True, metavar="DIR", help="folder of query images")
@@ -27,11 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=10, help="images a list (default: 10)")
     parser.add_argument("--pages", type=int, default=20, help="at most so many pictures of six queries (default: 20)")
     parser.add_argument("--feature", default="feat_bn", help="feat_bn, feat_pool, sum, blend=A (default: feat_bn)")
-    parser.add_argument("--flip", action="store_true", help="add the features of the mirrored images")
     parser.add_argument("--batch-size", type=int, default=64, help="images a forward pass (default: 64)")
     parser.add_argument("--workers", type=int, help="decoding threads (default: one a core, at most eight)")
-    parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--device", help="default: the GPU if there is one, else the CPU")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out images that cannot be decoded")
     args = parser.parse_args(argv)
     if args.gallery_modality is None:
@@ -63,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     from mscmreid.visualization.rankings import save_picture
 
     keep_freed_memory()
-    cfg = load_config(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     if args.flip:
         add_flip(cfg)
     model = init_model(cfg, args.checkpoint, args.device)
@@ -76,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
             feature=args.feature,
             batch_size=args.batch_size,
             num_workers=args.workers,
-            precision=args.precision,
+            precision=args.precision or "float32",
             on_error="skip" if args.skip_unreadable else "raise",
         )
         for folder, modality in ((args.query, args.query_modality), (args.gallery, args.gallery_modality))
@@ -99,7 +96,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

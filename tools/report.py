@@ -8,24 +8,23 @@ report is passed on. From a results file (RESULT.json): the table, the facts and
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import evaluate, load_results
 from mscmreid.fileio import written_atomically
 from mscmreid.visualization.report import evaluation_report, results_report
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, "--rerank")
     parser.add_argument("features", metavar="input", help="features (.npz, or .csv with --npy) or results (.json)")
     parser.add_argument("out", type=Path, help="HTML file to write")
     parser.add_argument("--data-root", help="folder of the data set (default: as the feature file says)")
     parser.add_argument("--no-images", action="store_true", help="ids in the place of images")
     add_feature_options(parser)
     parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, ... (default: feat_bn, else the first)")
-    parser.add_argument("--rerank", action="store_true", help="add k-reciprocal re-ranked results")
     parser.add_argument("--queries", type=int, default=5, help="best and worst rankings each (default: 5)")
     parser.add_argument("--hardest", type=int, default=8, help="hardest queries (default: 8)")
     parser.add_argument("--top", type=int, default=10, help="gallery images of each query (default: 10)")
@@ -50,7 +49,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 
-import mscmreid.registry  # noqa: F401  (an error in there must be seen, not swallowed)
+from mscmreid.command_line import run_tool, tool_parser
 
 
-def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = tool_parser(__doc__, "--work-dir", "--cfg-options", "--launcher", "--local-rank")
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -24,18 +20,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--amp", nargs="?", const="fp16", choices=["fp16", "bf16", "none"], help="precision, instead of the config's"
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change options of the config"
-    )
-    parser.add_argument("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"])
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help="set by some launchers")
-    args = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    return args
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     from mscmreid.apis import load_config, train
     from mscmreid.engine.runner.processes import leave_group
 
@@ -45,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

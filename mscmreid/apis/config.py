@@ -5,12 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from pprint import pformat
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mscmreid.resources import find_config
 
 WHERE_AND_HOW = {
     *("work_dir", "data_root", "cache_dir", "load_from", "load_strict", "resume", "launcher", "experiment_name"),
@@ -20,6 +25,11 @@ WHERE_AND_HOW = {
 """Keys that say where and how a run goes, not what it computes."""
 
 SHARED = {"data_root", "split_id", "image_size"}
+MORE_KEYS = {
+    *("runner_type", "custom_imports", "load_strict", "cache_dir", "compile", "sync_bn", "find_unused_parameters"),
+    *("model_wrapper_cfg", "strategy", "stages"),
+}
+"""Top-level keys that a config may have, besides the arguments of MMEngine's Runner and :data:`SHARED`."""
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -44,24 +54,29 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
 
     Args:
-        config: a file, or a config (copied).
+        config: a file, the name of a config that comes with the package (:func:`mscmreid.resources.find_config`), or a
+            config (copied).
         options: dotted names -> values, as ``--cfg-options`` gives them. A short name replaces what stands in its
             places, but for those that an option of their own names.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a part of the config says another image size than its top level.
+        ValueError: the file cannot be read; an option has a name or a value that cannot be meant
+            (:func:`check_options`); a part of the config says another image size than its top level.
     """
     if isinstance(config, Config):
         cfg = config.copy()
     else:
-        if not Path(config).is_file():
-            raise FileNotFoundError(f"config: expected a file at {Path(config).absolute()}, found none")
-        cfg = Config.fromfile(str(config))
+        path = find_config(config)
+        try:
+            cfg = Config.fromfile(str(path))
+        except Exception as error:  # a config is the user's code: whatever goes wrong in it
+            raise ValueError(f"config {path}: {type(error).__name__}: {error}") from error
     cfg = PlainTextConfig(
         cfg.to_dict(), cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables)
     )
     options = dict(options or {})
+    check_options(cfg, options)
     for key in SHARED & set(options):
         for place in _places(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
@@ -129,6 +144,61 @@ def _places(cfg: Config, key: str) -> list[str]:
     loaders = [f"{name}.dataset" for name in LOADERS if (cfg.get(name) or {}).get("dataset") is not None]
     backbone = key == "image_size" and (cfg.get("model") or {}).get("backbone") is not None
     return [*loaders, *(["model.backbone"] if backbone else [])]
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuse options that cannot be meant: they would be kept and never read, or fail far from here.
+
+    Args:
+        cfg: what they are for.
+        options: dotted names -> values.
+
+    Raises:
+        ValueError: a top-level name that nothing reads, a name with a part that is nearly one of the config's, text in
+            the place of a number, a number in the place of a list, and the like. Names the option.
+    """
+    top_level = {*cfg, *inspect.signature(Runner.__init__).parameters, *MORE_KEYS, *SHARED} - {"self"}
+    for name, value in options.items():
+        first, *_ = *parents, last = name.split(".")
+        if first not in top_level:
+            raise ValueError(f"option {name}: no config has the key {first!r}{_close(first, top_level)}")
+        place: Any = cfg._cfg_dict
+        for i, part in enumerate(parents):
+            if isinstance(place, Mapping) and part not in place and (close := _close(part, place)):
+                raise ValueError(f"option {name}: no {part!r} in {'.'.join(parents[:i]) or 'the config'}{close}")
+            if isinstance(place, Sequence) and part.isdigit() and int(part) < len(place):
+                place = place[int(part)]
+            else:
+                place = place.get(part) if isinstance(place, Mapping) else None
+        present = place.get(last) if isinstance(place, Mapping) else None
+        if name == "image_size" and not (isinstance(value, list | tuple) and [type(v) for v in value] == [int, int]):
+            raise ValueError(f"option image_size: expected height and width such as (384,192), found {value!r}")
+        if wanted := _wanted(present, value):
+            raise ValueError(f"option {name}: expected {wanted}, as the config's {present!r}, found {value!r}")
+
+
+def _wanted(present: Any, value: Any) -> str | None:
+    """What kind of value has to stand in the place of ``present``, if ``value`` is not of it."""
+    if present is None or value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(present, bool):
+        return (
+            "True or False" if is_number or str(value).lower() in ("yes", "no", "on", "off", "ture", "flase") else None
+        )
+    if isinstance(present, int | float):
+        return "a number" if isinstance(value, str | bool) else None
+    if isinstance(present, Mapping):
+        return "keys and values" if isinstance(value, str) or is_number else None
+    if isinstance(present, list | tuple):
+        numbers = all(isinstance(v, int | float) for v in present)
+        return "a list" if is_number or isinstance(value, bool) or (numbers and isinstance(value, str)) else None
+    return None
+
+
+def _close(name: str, names: Any) -> str:
+    close = get_close_matches(name, [str(n) for n in names], 1, cutoff=0.75)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str | None = None) -> None:

@@ -20,7 +20,7 @@ def init_model(
     """The model of a config, with a checkpoint's weights, ready for inference.
 
     Args:
-        config: file or config.
+        config: file, name of a config of the package (``mscm_sysu``), or config.
         checkpoint: of training, or a converted official one; every weight must fit. None leaves random weights.
         device: None: the GPU if there is one, else the CPU.
 

@@ -166,7 +166,7 @@ class VIReIDMetric(BaseMetric):
         plain = {name: columns.pop(name) for name in ("pid", "cam_id", "modality")}
         role = columns.pop("role")
         meta = {**meta, **self.meta}
-        return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if role.any() else None)
+        return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
 
     def _report(self, table: FeatureTable) -> dict[str, float]:
         evaluations = evaluate(

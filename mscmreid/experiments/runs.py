@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mscmreid.apis.config import config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint, write_text
 from mscmreid.evaluation import load_results
+from mscmreid.resources import find_config
 
 RECORD = "ablate.json"
 WHICH = ("last", "best")
@@ -125,7 +126,7 @@ def plan_runs(
     """One run for each seed of each config, in ``work_dir/<config>/seed_<seed>``; configs first.
 
     Args:
-        configs: files, each with a name of its own.
+        configs: files or names of the package's configs, each with a name of its own.
         seeds: different numbers, not negative.
         work_dir: folder of all runs and of the table.
         options: ``KEY=VALUE`` texts for every run.
@@ -136,10 +137,7 @@ def plan_runs(
         FileNotFoundError: a config is missing.
         ValueError: no config, two of one name, no or repeated or negative seeds, another ``which``.
     """
-    paths = [Path(config) for config in configs]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"expected config files, found none at {', '.join(missing)}")
+    paths = [find_config(config) for config in configs]
     names = [path.stem for path in paths]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"expected configs with a name of their own each, found {names}")

@@ -21,7 +21,8 @@ def test_links_and_named_files_exist():
 
 @pytest.mark.parametrize(("script", "options"), COMMANDS, ids=[script for script, _ in COMMANDS])
 def test_options_of_commands_exist(script, options):
-    source = (ROOT / script).read_text() + (ROOT / "mscmreid/apis/feature_options.py").read_text()
+    shared = (ROOT / "mscmreid/command_line.py", ROOT / "mscmreid/apis/feature_options.py")
+    source = "".join(path.read_text() for path in (ROOT / script, *shared))
     for option in re.findall(r"--[a-z][\w-]+", options):
         assert f'"{option}"' in source, f"{script} has no {option}"
 

@@ -13,19 +13,20 @@ when they are done, --table-only writes the table.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
 import time
 from pathlib import Path
 
-import mscmreid.registry  # noqa: F401  (an error in there must be seen, not swallowed)
+from mscmreid.command_line import run_tool, tool_parser
 
 TOOLS = Path(__file__).resolve().parents[1]
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, "--cfg-options")
     parser.add_argument("configs", nargs="+", help="config files; the table has a row for each, in this order")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="default: 0")
     parser.add_argument("--work-dir", default="work_dirs/ablate", help="of runs and table (default: %(default)s)")
@@ -35,9 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on this machine (default: 1)")
     parser.add_argument("--feature", help="feature to report (default: the first one that each config names)")
     parser.add_argument("--baseline", metavar="NAME", help="config whose numbers the others' differences are given to")
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change options of all configs"
-    )
+    parser.set_defaults(cfg_options_texts=[])
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--print-commands", action="store_true", help="print a command for each run, run nothing")
     only.add_argument("--table-only", action="store_true", help="write the table of what is finished, run nothing")
@@ -45,30 +44,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_options(texts: list[str]) -> dict:
-    """``KEY=VALUE`` texts as MMEngine reads them."""
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    return parser.parse_args(["--cfg-options", *texts]).cfg_options if texts else {}
-
-
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 1 if a run failed."""
     args = make_parser().parse_args(argv)
     from mscmreid.experiments.runs import is_finished, job_command, plan_runs, run_all
 
-    values = parse_options(args.cfg_options)
-    if "randomness.seed" in values:
+    if "randomness.seed" in args.cfg_options:
         raise ValueError("the seed is set for each run: choose with --seeds")
-    runs = plan_runs(args.configs, args.seeds, args.work_dir, args.cfg_options, values, args.which)
+    runs = plan_runs(args.configs, args.seeds, args.work_dir, args.cfg_options_texts, args.cfg_options, args.which)
     if args.print_commands:
         print(
             "\n".join(
-                job_command(run, "tools/analysis_tools/ablate.py", args.work_dir)
-                for run in runs
-                if not is_finished(run)
+                job_command(run, os.path.relpath(__file__), args.work_dir) for run in runs if not is_finished(run)
             )
         )
         return 0
@@ -108,9 +95,4 @@ def end(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, end)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("interrupted: start again to go on")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

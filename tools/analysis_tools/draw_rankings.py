@@ -9,10 +9,10 @@ prints what chance, raw pixels and (with --config) the untrained network reach u
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import FeatureTable, Protocol, Result, evaluate
 from mscmreid.visualization.nearest import CHOICES
 from mscmreid.visualization.pictures import evaluation_rankings, ranking_title
@@ -20,7 +20,7 @@ from mscmreid.visualization.rankings import draw_rankings, save_picture
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("features", help=".npz of a test run or of other code, or a .csv that goes with --npy")
     parser.add_argument("out", type=Path, help="picture to write: .png, .jpg, .webp or .pdf")
     parser.add_argument("--data-root", help="folder of the data set (default: as the file says)")
@@ -82,7 +82,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

@@ -5,29 +5,24 @@ python tools/analysis_tools/model_info.py configs/mscm_sysu.py [configs/agw_sysu
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
-
-import mscmreid.registry  # noqa: F401  (registers before MMEngine looks)
+from mscmreid.apis import load_config
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.experiments.costs import format_info, markdown_table, model_info
 from mscmreid.fileio import written_atomically
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str] | None = None) -> None:
+    parser = tool_parser(__doc__, "--cfg-options")
     parser.add_argument("configs", nargs="+")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, help="key=value overrides")
     parser.add_argument("--markdown", action="store_true", help="print one Markdown table instead of a block each")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     infos = {}
     for path in args.configs:
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(args.cfg_options)
-        infos[Path(path).stem] = model_info(cfg)
+        infos[Path(path).stem] = model_info(load_config(path, args.cfg_options))
     if args.markdown:
         print(markdown_table(infos))
     else:
@@ -38,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -10,16 +10,12 @@ work: --splits 1 2 3 here, --splits 4 5 there, and at the end once more with all
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
-import mscmreid.registry  # noqa: F401  (an error in there must be seen, not swallowed)
+from mscmreid.command_line import run_tool, tool_parser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, "--rerank", "--flip", "--cfg-options", "--launcher", "--local-rank")
     parser.add_argument("config", help="config file on RegDB")
     parser.add_argument(
         "--checkpoints", metavar="PATTERN", help="test these, {split} for the number; nothing is trained"
@@ -31,16 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--which", default="best", choices=["best", "last"], help="the epoch to test after training (default: best)"
     )
     parser.add_argument("--work-dir", help="folder of the splits' folders (default: work_dirs/NAME_OF_CONFIG)")
-    parser.add_argument("--rerank", action="store_true", help="add k-reciprocal re-ranked rows")
-    parser.add_argument("--flip", action="store_true", help="add the features of the mirrored images")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change options of the config"
-    )
-    parser.add_argument("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"])
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help="set by some launchers")
     args = parser.parse_args(argv)
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    if any(key.split(".")[-1] == "split_id" for key in args.cfg_options or {}):
+    if any(key.split(".")[-1] == "split_id" for key in args.cfg_options):
         parser.error("split_id is set for each split: choose with --splits")
     return args
 
@@ -65,7 +53,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

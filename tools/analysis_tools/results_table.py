@@ -7,10 +7,10 @@ One row a system and feature, one column a protocol. Results under different pro
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import Result, latex_rows, load_results, markdown_table, side_by_side, terminal_table
 from mscmreid.evaluation.results import MEASURES
 
@@ -18,7 +18,7 @@ LISTS = {"markdown": markdown_table, "latex": latex_rows, "terminal": terminal_t
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("files", nargs="+", help="results files; the file's name (or NAME=FILE) names the system")
     parser.add_argument("--where", nargs="+", default=[], metavar="FIELD=VALUE", help="keep only such results")
     parser.add_argument("--measures", nargs="+", default=["R1", "mAP", "mINP"], choices=MEASURES)
@@ -51,7 +51,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)

@@ -173,7 +173,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         verify_checkpoint(path)
     try:
         checkpoint = safe_load(path)
-    except (EOFError, OSError, RuntimeError) as error:
+    except (EOFError, IndexError, OSError, RuntimeError) as error:
         raise BrokenCheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     except pickle.UnpicklingError as error:
         raise ValueError(
