@@ -42,12 +42,12 @@ def preprocessors() -> dict[str, tuple[str, nn.Module]]:
     """Of each view of MSCMNet's recipe, by its stem: its modality, and a preprocessor that makes this view alone."""
     init_default_scope("mscmreid")
     cfg = load_config(CONFIG).model.data_preprocessor.to_dict()
-    views = cfg["views"]
-    if isinstance(views, Mapping):
-        alone = [(view, {name: view}) for name, view in views.items()]
-    else:
-        alone = [(view, [view]) for view in views]
-    return {view["stem"]: (view["modality"], MODELS.build(dict(cfg, views=own))) for view, own in alone}
+    recipe, built = cfg["views"], MODELS.build(cfg).views
+    by_name = isinstance(recipe, Mapping)
+    alone = {
+        key: {key: recipe[key]} if by_name else [recipe[key]] for key in (recipe if by_name else range(len(recipe)))
+    }
+    return {built[k].stem: (built[k].modality, MODELS.build(dict(cfg, views=own))) for k, own in alone.items()}
 
 
 def batch_of(images: Tensor, modality: str) -> dict:
