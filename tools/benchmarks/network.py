@@ -242,14 +242,14 @@ def losses(quick: bool, threads: int, num_rows: int = 96, dim: int = 2048) -> Re
     per_stream = num_rows // 4  # four streams of six identities, distances around the margin
     labels = (torch.arange(per_stream) * 6 // per_stream).repeat(4)
     stream = torch.arange(4).repeat_interleave(per_stream)
-    columns = (labels, stream // 2, stream)
+    columns = dict(label=labels, modality=stream // 2, stream=stream)
     features = torch.randn(num_rows, dim, generator=torch.Generator().manual_seed(0)) * 0.5 / dim**0.5 + 0.5
     pairs = (QuadrupleCenterTripletLoss(MARGIN), qct_by_rows), (BatchHardTripletLoss(0.3), batch_hard_by_rows)
     for fast, slow in pairs:
 
         def run(loss: Callable[..., Tensor]) -> Tensor:
             own = features.clone().requires_grad_()
-            value = loss(own, *columns)
+            value = loss(own, *(columns[name] for name in getattr(loss, "reads", ("features", *columns))[1:]))
             value.backward()
             return value.detach()
 
