@@ -249,7 +249,8 @@ def losses(quick: bool, threads: int, num_rows: int = 96, dim: int = 2048) -> Re
 
         def run(loss: Callable[..., Tensor]) -> Tensor:
             own = features.clone().requires_grad_()
-            value = loss(own, *(columns[name] for name in getattr(loss, "reads", ("features", *columns))[1:]))
+            reads = getattr(loss, "reads", ())
+            value = loss(own, *(columns[name] for name in (reads[1:] if "feat_pool" in reads else columns)))
             value.backward()
             return value.detach()
 
