@@ -2,57 +2,118 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import importlib
+import inspect
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "tools" / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "tools" / "benchmarks"
+
+
+CHILD = """
+from measuring import Report
+
+def shout(n):
+    print("noise")
+    return dict(n=n)
+
+def fail():
+    raise ValueError("out of luck")
+
+def hang():
+    import time
+    time.sleep(60)
+
+def case(quick, threads):
+    report = Report(notes=["half"] if quick else [])
+    report.figure("speed", 4.0, "images/s", plain=2.0, bound=8.0, bound_is="decoding")
+    report.figure("step", 4.0, "ms", plain=2.0, bound=1.0)
+    return report
+
+def failing_case(quick, threads):
+    \"""Compares nothing.\"""
+    raise ValueError("no room")
+"""
 
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
 
 
-def test_goals_are_lines_that_the_page_collects(capsys):
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    (tmp_path / "child.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "child", raising=False)
+    return importlib.import_module("child")
+
+
+def test_goals_stand_in_the_page(monkeypatch):
     import measuring
     import run_all
 
-    measuring.at_least("speed", 3, 2.5)
-    measuring.at_most("memory", 100, 99.6, "MiB")
-    measuring.at_least("rate", 70, 80, "%", can_show=False)
-    lines = capsys.readouterr().out.splitlines()
-    goals = [json.loads(line.removeprefix(measuring.GOAL_PREFIX)) for line in lines]
-    assert [goal["reached"] for goal in goals] == [False, True, None]
-    page = run_all.page([("Title", "| a |")], goals, quick=True, load=0.5)
+    report = measuring.Report()
+    report.at_least("speed", 3, 2.5)
+    report.at_most("memory", 100, 99.6, "MiB")
+    report.at_least("rate", 70, 80, "%", can_show=False)
+    assert [goal["reached"] for goal in report.goals] == [False, True, None]
+    page = run_all.page(["## Title"], report.goals, "python run", load=0.5)
     assert "| speed | >= 3 x | 2.5 x | **no** |" in page
     assert "| memory | <= 100 MiB | 99.6 MiB | yes |" in page
-    assert "not measurable here" in page and "## Title" in page and "load of the machine before the start: 0.5" in page
+    assert "not measurable here" in page and "## Title" in page and "start: 0.5" in page
 
 
-def test_a_failing_benchmark_is_named_and_the_others_go_on(tmp_path, monkeypatch):
+def test_a_figure_stands_beside_the_plain_way_and_the_bound(child):
+    import measuring
+
+    lines = measuring.Report(**measuring.in_child(child.case, quick=False, threads=1)).markdown().splitlines()
+    assert lines[0] == "| what | here | used plainly | times | bound of this machine | share of it |"
+    assert lines[2] == "| speed | 4 images/s | 2 images/s | 2.00 | 8 images/s, decoding | 50 % |"
+    assert lines[3] == "| step | 4 ms | 2 ms | 0.50 | 1 ms,  | 25 % |"
+
+
+def test_empty_columns_are_left_out():
+    from measuring import markdown_table
+
+    assert markdown_table(("a", "b"), [("1", ""), ("2", "")]) == "| a |\n|---|\n| 1 |\n| 2 |"
+
+
+def test_a_failing_case_is_named_and_the_page_goes_on(child, monkeypatch):
     import run_all
 
-    (tmp_path / "broken.py").write_text("print('| half |')\nraise SystemExit('no room')\n")
-    monkeypatch.setattr(run_all, "HERE", tmp_path)
-    text, goals, _ = run_all.run(run_all.Benchmark("broken.py", "Broken"), quick=False, threads=1)
-    assert "| half |" in text and "no room" in text
-    assert goals == [dict(what="broken", wanted="runs", found="failed", reached=False)]
+    monkeypatch.setattr(run_all, "CASES", dict(broken=(child.failing_case, "Broken")))
+    report, taken = run_all.run("broken", quick=False, threads=1)
+    assert "no room" in run_all.section("broken", report, taken)
+    assert report.goals == [dict(what="broken", wanted="runs", found="failed", reached=False)]
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in BENCHMARKS.glob("*.py")))
-def test_every_script_of_the_page_exists_and_says_how_to_run_it(script):
+def test_every_case_says_what_it_compares_and_takes_the_same_arguments():
     import run_all
 
-    text = (BENCHMARKS / script).read_text()
-    assert all((BENCHMARKS / benchmark.script).is_file() for benchmark in run_all.BENCHMARKS)
-    if "__main__" in text:
-        assert f"python tools/benchmarks/{script}" in text
-        assert script == "run_all.py" or script in {benchmark.script for benchmark in run_all.BENCHMARKS}
+    for name, (function, _) in run_all.CASES.items():
+        assert list(inspect.signature(function).parameters)[:2] == ["quick", "threads"], name
+        assert "ound: " in function.__doc__ or name in ("step", "small_step", "extraction", "precision", "ranking"), (
+            name
+        )
+    assert set(run_all.ASKED_FOR) < set(run_all.CASES)
+
+
+@pytest.mark.parametrize("page", sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]), ids=lambda p: p.name)
+def test_pages_name_commands_that_exist(page):
+    import run_all
+
+    text = page.read_text()
+    for script in re.findall(r"tools/benchmarks/(\w+\.py)", text):
+        assert (BENCHMARKS / script).is_file(), script
+    for name in re.findall(r"--only ([a-z]\w*)", text) if "run_all.py" in text else ():
+        assert name in run_all.CASES, name
 
 
 def test_the_made_up_set_has_the_published_counts_and_a_hollow_cache_of_full_length(tmp_path, monkeypatch):
@@ -73,20 +134,19 @@ def test_the_made_up_set_has_the_published_counts_and_a_hollow_cache_of_full_len
     assert {m: sum(counts[:2]) for m, counts in published.items()} == dict(visible=22258, infrared=11909)
 
 
-def test_a_child_process_hands_back_its_last_line(tmp_path):
+def test_a_child_process_hands_back_what_its_function_returns(child):
     import measuring
 
-    script = tmp_path / "child.py"
-    script.write_text("import sys\nprint('noise')\nprint('{\"n\": %s}' % sys.argv[1])\n")
-    assert measuring.in_child(str(script), 3) == dict(n=3)
-    script.write_text("raise SystemExit('out of luck')\n")
+    assert measuring.in_child(child.shout, n=3) == dict(n=3)
     with pytest.raises(RuntimeError, match="out of luck"):
-        measuring.in_child(str(script))
+        measuring.in_child(child.fail)
+    with pytest.raises(RuntimeError, match="hang took longer than its 4 s"):
+        measuring.in_child(child.hang, limit=4)
 
 
-def test_the_losses_benchmark_runs():
-    command = [sys.executable, str(BENCHMARKS / "losses.py"), "--rows", "24", "--dim", "16", "--repeats", "1"]
-    root = str(BENCHMARKS.parents[1])
-    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": root, "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 0, done.stderr
-    assert "| QuadrupleCenterTripletLoss" in done.stdout and "goal: " in done.stdout
+def test_the_losses_case_runs():
+    import network
+
+    report = network.losses(quick=True, threads=1, num_rows=24, dim=16)
+    assert [row[0] for row in report.figures] == ["QuadrupleCenterTripletLoss", "BatchHardTripletLoss"]
+    assert len(report.goals) == 1

@@ -1,7 +1,7 @@
-"""Between two log intervals the host never waits for the device: no value is read back in a training iteration.
+"""All tensors of a model live on its GPU, and between two log intervals the host never waits for it.
 
-Shown without a GPU, by tensors without values (reading one is an error, whatever operator does it) and by counting the
-operators that read, in a real run.
+Shown without a GPU, by tensors without values (reading one, or mixing two devices, is an error, whatever operator does
+it) and by counting the operators that read, in a real run. The backward pass of such tensors needs a real device.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from toy_models import SYSTEMS, pixel_batch, toy_model
+from toy_training import ALL_CONFIGS
 
 from mscmreid.engine import AutocastOptimWrapper
 from mscmreid.models.views import View
@@ -63,16 +64,42 @@ def as_on_a_gpu(monkeypatch):
         monkeypatch.setattr(f"mscmreid.models.views.{module}.goes_by_row", lambda x: False, raising=False)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_views_network_and_losses_read_nothing_from_a_gpu(system, as_on_a_gpu):
-    model = toy_model(system).train()
+def losses_and_features_on_a_gpu(model) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Losses of a training batch and the features of a test batch, by a model that is moved to CUDA, without values."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = model.to("cuda")
-        with Reads("cuda") as reads:
-            data = model.data_preprocessor(pixel_batch(), training=True)
-            losses = model(**data, mode="loss")
+        model = model.train().to("cuda")
+        data = model.data_preprocessor(pixel_batch(), training=True)
+        losses = model(**data, mode="loss")
+        with torch.no_grad():
+            samples = model.eval().test_step(pixel_batch())
+    return losses, [value for sample in samples for value in sample.values() if isinstance(value, Tensor)]
+
+
+@pytest.mark.parametrize("config", ALL_CONFIGS)
+def test_views_network_losses_and_prediction_stay_on_the_gpu_and_read_nothing(config, as_on_a_gpu):
+    model = toy_model("", config)
+    with Reads("cuda") as reads:
+        losses, features = losses_and_features_on_a_gpu(model)
     assert reads.found == [] and reads.operators > 100
-    assert {value.device.type for value in losses.values()} == {"cuda"}
+    assert len(features) >= 2 * 8  # feat_pool and feat_bn of eight images
+    assert {value.device.type for value in (*losses.values(), *features)} == {"cuda"}
+
+
+@pytest.mark.parametrize("part", ["data_preprocessor", "backbone", "neck", "head"])
+def test_a_tensor_left_on_the_cpu_is_found_in_every_part(part, as_on_a_gpu, monkeypatch):
+    model = toy_model("mscm")
+    owner = getattr(model, part)
+    name = "loss" if part == "head" else "forward"
+    method = getattr(owner, name)
+
+    def with_a_table_on_the_cpu(*args, **kwargs):
+        out = method(*args, **kwargs)
+        first = next(t for t in tree_leaves((out, args)) if isinstance(t, Tensor) and t.is_floating_point())
+        return out, first + torch.zeros(first.shape[-1:] or 1)
+
+    monkeypatch.setattr(owner, name, with_a_table_on_the_cpu)
+    with pytest.raises(Exception, match=r"two different devices|same device"):
+        losses_and_features_on_a_gpu(model)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.runner import Runner
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from toy_models import pixel_batch, toy_model
 
-from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor
+from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor, ReIDRunner
 from mscmreid.engine.runner.allocator import keep_freed_memory
 
 
@@ -85,3 +88,12 @@ def test_attention_falls_back_where_no_fused_kernel_may_be_used():
 def test_a_users_choice_of_allocation_is_respected(monkeypatch):
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_log_says_whether_freed_memory_is_kept(kept, monkeypatch):
+    monkeypatch.setattr(Runner, "_log_env", lambda *_: None)  # it asks compilers for their versions
+    runner, lines = object.__new__(ReIDRunner), []
+    runner._keeps_freed_memory, runner.logger = kept, SimpleNamespace(info=lines.append)
+    runner._log_env({})
+    assert [line.startswith("freed memory is kept") for line in lines] == [True] * kept

@@ -19,11 +19,12 @@ SIZE = (64, 32)
 NUM = 4  # images a view
 
 
-def toy_model(system: str) -> CrossModalReID:
-    """A system with a ResNet-18 of an eighth of the width, from scratch."""
+def toy_model(system: str, config: str | None = None) -> CrossModalReID:
+    """A system (of SYSU-MM01's config, or of another ``config``) with a ResNet-18 of an eighth of the width, from
+    scratch."""
     init_default_scope("mscmreid")
     options = {"image_size": SIZE, "model.backbone.depth": 18, "model.backbone.base_channels": 8}
-    cfg = load_config(CONFIGS / f"{system}_sysu.py", options)
+    cfg = load_config(CONFIGS / (config or f"{system}_sysu.py"), options)
     cfg.model.backbone.init_cfg = None
     torch.manual_seed(0)
     return MODELS.build(cfg.model)

@@ -1,18 +1,7 @@
-"""The ranking core against plain per-query loops, as evaluation scripts in this field have them.
-
-    python tools/benchmarks/ranking.py [--repeats 3] [--large ROWS] [--folder DIR]
-
-Prints a Markdown table. Both sides get the same distance matrix, run in turn in one process, and must agree; times
-are the best of the repeats. The plain side sorts the whole matrix at once and then takes one query after another
-with cumulative sums of its own. ``--large`` also ranks a memory-mapped gallery of that many rows x 2048 (4 bytes a
-value, written to DIR) within 2 GiB.
-"""
+"""The ranking core, and a whole published test."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import tempfile
 import time
 import tracemalloc
@@ -21,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from measuring import Report, copy_rate, fastest, matmul_rate
 
 from mscmreid.evaluation import (
     NOTHING_IGNORED,
@@ -37,8 +27,8 @@ LLCM = ExclusionRule(same_id_same_camera=True)
 
 
 @dataclass(frozen=True)
-class Case:
-    """A ranking of a benchmark's size: ids, cameras and distances are made up."""
+class Size:
+    """A ranking of a data set's size: ids, cameras and distances are made up."""
 
     name: str
     num_queries: int
@@ -70,11 +60,11 @@ class Case:
 
 
 VISIBLE, NEAR_INFRARED = (1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 4, 5, 6, 7, 8, 9)
-CASES = [
-    Case("SYSU-MM01 single-shot", 3803, 96, (2, 4), 301, ((3, 6), (1, 2, 4, 5)), SYSU, True, 20),
-    Case("SYSU-MM01 multi-shot", 3803, 96, (20, 40), 3010, ((3, 6), (1, 2, 4, 5)), SYSU, True, 15),
-    Case("RegDB", 2060, 206, (10, 10), 2060, ((1,), (1,)), NOTHING_IGNORED, False, 20),
-    Case("LLCM", 7166, 351, (1, 2), 484, (NEAR_INFRARED, VISIBLE), LLCM, True, 20),
+SIZES = [
+    Size("SYSU-MM01 single-shot", 3803, 96, (2, 4), 301, ((3, 6), (1, 2, 4, 5)), SYSU, True, 20),
+    Size("SYSU-MM01 multi-shot", 3803, 96, (20, 40), 3010, ((3, 6), (1, 2, 4, 5)), SYSU, True, 15),
+    Size("RegDB", 2060, 206, (10, 10), 2060, ((1,), (1,)), NOTHING_IGNORED, False, 20),
+    Size("LLCM", 7166, 351, (1, 2), 484, (NEAR_INFRARED, VISIBLE), LLCM, True, 20),
 ]
 
 
@@ -123,55 +113,6 @@ def rank_by_loops(
     return tuple(100 * float(np.mean(values)) for values in (curves, average_precisions, penalties))  # type: ignore
 
 
-def best_of(repeats: int, *sides: Callable[[], object]) -> list[float]:
-    """Best wall time of each side in seconds, the sides in turn."""
-    times = [float("inf")] * len(sides)
-    for _ in range(repeats):
-        for i, side in enumerate(sides):
-            start = time.perf_counter()
-            side()
-            times[i] = min(times[i], time.perf_counter() - start)
-    return times
-
-
-def peak_memory(run: Callable[[], object]) -> int:
-    """Most bytes allocated by ``run`` beyond what was there before."""
-    tracemalloc.start()
-    run()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def compare(case: Case, repeats: int) -> str:
-    """One Markdown row: times, ratio, goal, peak memory."""
-    inputs = case.make()
-    options = dict(rule=case.rule, identity_cmc=case.identity_cmc)
-    result = rank_distances(*inputs, **options)
-    expected = rank_by_loops(*inputs, case.rule, case.identity_cmc)
-    np.testing.assert_allclose((result.rank(1), result.mAP, result.mINP), expected, atol=1e-3)
-    bound = 64 << 20
-    fast, slow, fair = best_of(
-        repeats,
-        lambda: rank_distances(*inputs, **options),
-        lambda: rank_by_loops(*inputs, case.rule, case.identity_cmc),
-        lambda: rank_by_loops(*inputs, case.rule, case.identity_cmc, python_numbers=True),
-    )
-    peak = peak_memory(lambda: rank_distances(*inputs, **options, memory_bytes=bound))
-    cells = [
-        case.name,
-        f"{case.num_queries} x {case.num_gallery}",
-        f"{fast * 1e3:.0f} ms",
-        f"{slow * 1e3:.0f} ms",
-        f"{slow / fast:.0f}",
-        f"{case.goal:.0f}",
-        f"{fair * 1e3:.0f} ms",
-        f"{fair / fast:.0f}",
-        f"{peak / 2**20:.0f} of {bound >> 20} MiB",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
 def sysu_table(dim: int = 2048) -> FeatureTable:
     """Features of SYSU-MM01's test sizes: 3,803 queries, 301 (id, camera) folders with 6,775 visible images."""
     rs = np.random.RandomState(0)
@@ -188,20 +129,58 @@ def sysu_table(dim: int = 2048) -> FeatureTable:
     return FeatureTable(paths, pid, cam, modality, features, dict(dataset_name="SYSU-MM01", split="made up"))
 
 
-def full_test(repeats: int) -> str:
-    """Seconds from features to the results of SYSU-MM01's whole published test."""
+def peak_memory(run: Callable[[], object]) -> int:
+    """Most bytes allocated by ``run`` beyond what was there before."""
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def ranking(quick: bool, threads: int) -> Report:
+    """The ranking core beside plain per-query loops, as evaluation scripts in this field have them, from the same
+    distance matrix, in turn in one process; both must agree. The published loops divide numpy's scalars; "fair" is
+    their fairest form, on Python's numbers. Then SYSU-MM01's whole published test (2 modes, 10 trials, 2 features of
+    2048). Bounds: reading the distances once, and the features' matrix products."""
+    report = Report()
+    for size in SIZES:
+        inputs = size.make()
+        options = dict(rule=size.rule, identity_cmc=size.identity_cmc)
+        plain = (*inputs, size.rule, size.identity_cmc)
+        result = rank_distances(*inputs, **options)
+        np.testing.assert_allclose((result.rank(1), result.mAP, result.mINP), rank_by_loops(*plain, True), atol=1e-3)
+        (here,) = fastest([lambda: rank_distances(*inputs, **options)], 3, time.perf_counter)  # noqa: B023
+        loops, fair = fastest(
+            [lambda: rank_by_loops(*plain), lambda: rank_by_loops(*plain, True)],  # noqa: B023
+            1 if quick else 2,
+            time.perf_counter,
+        )
+        bound = 1e3 * inputs[0].nbytes / (copy_rate() / 2)
+        name = f"{size.name}, {size.num_queries} x {size.num_gallery}"
+        report.figure(name, 1e3 * here, "ms", 1e3 * loops, bound, "reading the distances")
+        report.figure(f"{name}, fair", 1e3 * here, "ms", 1e3 * fair)
+        report.at_least(f"ranking, {size.name}", size.goal, loops / here)
+        peak = peak_memory(lambda: rank_distances(*inputs, **options, memory_bytes=64 << 20))  # noqa: B023
+        report.at_most(f"ranking, {size.name}, memory", 64, peak / 2**20, "MiB")
     table = sysu_table()
-    protocols = [SYSUProtocol("all"), SYSUProtocol("indoor")]
-    (seconds,) = best_of(repeats, lambda: evaluate(table, protocols))
-    return f"SYSU-MM01's full test (2 modes x 10 trials x 2 features of 2048): {seconds:.2f} s (goal: under 2 s)"
+    (whole,) = fastest(
+        [lambda: evaluate(table, [SYSUProtocol("all"), SYSUProtocol("indoor")])], 1 if quick else 3, time.perf_counter
+    )
+    flops = 2 * 2 * 3803 * 3010 * 2048  # two features, every query with ten draws of a gallery
+    report.figure("SYSU-MM01's whole test", whole, "s", bound=flops / matmul_rate(), bound_is="float32 matrix product")
+    report.at_most("SYSU-MM01's whole test", 2, whole, "s")
+    return report
 
 
-def large_gallery(num_rows: int, folder: str | None, num_queries: int = 100, dim: int = 2048) -> str:
-    """Time and memory of ranking a memory-mapped gallery."""
+def large_gallery(quick: bool, threads: int) -> Report:
+    """100 queries against a memory-mapped gallery of 1,000,000 x 2048 float32 rows (8 GB in the temporary folder; with
+    --quick 50,000 rows), within 2 GiB. Not part of the page unless asked for. Bound: the matrix product."""
+    num_rows, num_queries, dim = 50_000 if quick else 1_000_000, 100, 2048
     rs = np.random.RandomState(0)
     block = rs.normal(size=(10_000, dim)).astype(np.float32)
     block /= np.linalg.norm(block, axis=1, keepdims=True)
-    with tempfile.TemporaryDirectory(dir=folder) as name:
+    with tempfile.TemporaryDirectory() as name:
         gallery = np.lib.format.open_memmap(
             Path(name, "gallery.npy"), mode="w+", dtype=np.float32, shape=(num_rows, dim)
         )
@@ -211,38 +190,13 @@ def large_gallery(num_rows: int, folder: str | None, num_queries: int = 100, dim
         gallery.flush()
         gallery = np.load(Path(name, "gallery.npy"), mmap_mode="r")
         pids, cams = rs.randint(0, num_rows // 20, num_rows), rs.randint(1, 7, num_rows)
-        query = block[:num_queries]
         sides = pids[:num_queries], pids, cams[:num_queries], cams
-        bound = 2 << 30
-        start_time = time.perf_counter()
-        peak = peak_memory(
-            lambda: rank_features(query, gallery, *sides, rule=LLCM, identity_cmc=True, memory_bytes=bound)
-        )
-        seconds = time.perf_counter() - start_time
-    return (
-        f"{num_queries} queries against {num_rows:,} x {dim} memory-mapped rows: {seconds:.1f} s, "
-        f"{peak / 2**20:.0f} MiB beyond the features (bound 2048 MiB)"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--large", type=int, metavar="ROWS", help="also a gallery of this many rows, e.g. 1000000")
-    parser.add_argument("--folder", help="where the large gallery is written (8 GB for 1,000,000 rows)")
-    args = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python "
-        f"{platform.python_version()}, numpy {np.__version__}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}\n"
-    )
-    print("| case | size | here | per-query loops | ratio | goal | loops on Python numbers | ratio | peak memory |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for case in CASES:
-        print(compare(case, args.repeats), flush=True)
-    print("\n" + full_test(args.repeats), flush=True)
-    if args.large:
-        print("\n" + large_gallery(args.large, args.folder))
-
-
-if __name__ == "__main__":
-    main()
+        options = dict(rule=LLCM, identity_cmc=True, memory_bytes=2 << 30)
+        begun = time.perf_counter()
+        peak = peak_memory(lambda: rank_features(block[:num_queries], gallery, *sides, **options))
+        taken = time.perf_counter() - begun
+    report = Report()
+    bound = 2 * num_queries * num_rows * dim / matmul_rate()
+    report.figure(f"{num_queries} queries, {num_rows:,} x {dim}", taken, "s", None, bound, "float32 matrix product")
+    report.at_most("memory beyond the features", 2048, peak / 2**20, "MiB")
+    return report

@@ -17,6 +17,9 @@ def keep_freed_memory() -> bool:
     maps are such blocks: the system then clears their pages in every layer of every step, a fifth to a third of the
     time of a step on a CPU. The process holds on to its peak memory in turn.
 
+    The variables ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` do the same, but only where they are set
+    before the process starts: a run that no launch script of ours starts would be without.
+
     Nothing is done where glibc's own settings (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``,
     ``GLIBC_TUNABLES``) or another allocator (``LD_PRELOAD``) were chosen by the user, and on other systems.
 

@@ -66,8 +66,7 @@ class ReIDRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Memory, threads, workers, process group; then MMEngine's own set-up."""
-        if not torch.cuda.is_available():
-            keep_freed_memory()
+        self._keeps_freed_memory = not torch.cuda.is_available() and keep_freed_memory()
         env_cfg = dict(env_cfg)
         mp_cfg = dict(env_cfg.get("mp_cfg") or {})
         mp_cfg.setdefault("mp_start_method", start_method())
@@ -87,6 +86,12 @@ class ReIDRunner(Runner):
         built = super().build_model(model)
         freeze(built, self.cfg.get("frozen") or ())
         return built
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """MMEngine's, and what was set that no config says."""
+        super()._log_env(env_cfg)
+        if self._keeps_freed_memory:
+            self.logger.info("freed memory is kept for the next layer (MALLOC_TRIM_THRESHOLD_=131072 turns that off)")
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """MMEngine's, with a data-parallel wrapper that needs no GPU as the default; so has ``sync_bn='torch'``."""
