@@ -56,6 +56,7 @@ setup(
     packages=find_packages(include=["mscmreid", "mscmreid.*"]),
     include_package_data=True,  # what MANIFEST.in names inside the package
     cmdclass={"build_py": BuildPy},
+    package_data={"mscmreid.visualization": ["templates/*"]},
     entry_points={"console_scripts": ["mscmreid=mscmreid.command_line:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
@@ -64,6 +65,8 @@ setup(
         "numpy>=1.26",
         "pillow>=10.1",
         "mmengine>=0.10.7,<0.11",
+        "jinja2>=3.1",
+        "filelock>=3.13",
         "setuptools",  # mmengine needs distutils, which Python 3.12 and later have from there
     ],
     extras_require=EXTRAS,

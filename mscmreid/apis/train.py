@@ -19,8 +19,8 @@ from mscmreid.engine.runner.checkpoint import (
     finished_stages,
     read_checkpoint,
     trained_checkpoint,
-    write_text,
 )
+from mscmreid.fileio import write_text
 from mscmreid.registry import RUNNERS
 
 AMP = {"fp16": "float16", "bf16": "bfloat16", "none": "float32"}

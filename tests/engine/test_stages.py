@@ -27,7 +27,7 @@ def staged(toy_config, tmp_path):
             train_dataloader=dict(batch_sampler=dict(num_batches=2)),
             model=dict(
                 data_preprocessor=dict(views=dict(visible_1=dict(ops=dict(gray=None)))),
-                head=dict(metric_losses=dict(qct=dict(margin=0.3))),
+                head=dict(losses=dict(qct=dict(margin=0.3))),
             ),
         )
         stages = dict(warm=dict(train_cfg=dict(max_epochs=3, val_begin=1)), main=main)
@@ -43,7 +43,7 @@ def test_a_stage_is_a_difference_to_the_config(staged):
     cfg = staged("run")
     warm, main = stage_config(cfg, "warm"), stage_config(cfg, "main")
     assert "stages" not in main and (warm.stage, main.stage) == ("warm", "main")
-    assert main.model.head.metric_losses.qct.margin == 0.3 != warm.model.head.metric_losses.qct.margin
+    assert main.model.head.losses.qct.margin == 0.3 != warm.model.head.metric_losses.qct.margin
     assert main.optim_wrapper.optimizer == dict(type="SGD", lr=0.01, momentum=0.9) != warm.optim_wrapper.optimizer
     assert "start_from" not in main and cfg.stages.main.start_from == "best"
     with pytest.raises(ValueError, match=r"has the stages \['warm', 'main'\], found 'last'"):

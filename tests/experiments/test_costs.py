@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mscmreid.apis.config import load_config
-from mscmreid.experiments.costs import markdown_table, measure, model_info
+from mscmreid.experiments.costs import costs_table, measure, model_info
 from mscmreid.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,6 +117,12 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
     for name, content in costs.items():
         assert f"{name}: {content['num_parameters']:,} parameters, features of {content['feature_size']}" in text
 
+    small = ["--cfg-options", "image_size=(64,32)", "--json", str(tmp_path / "small.json")]
+    monkeypatch.setattr(sys, "argv", ["model_info.py", configs[1], *small])
+    load_tool().main()
+    smaller = json.loads((tmp_path / "small.json").read_text())["deen_synthetic"]
+    assert smaller["inference_flops"] < 0.7 * costs["deen_synthetic"]["inference_flops"]
+
     monkeypatch.setattr(sys, "argv", ["model_info.py", *configs, "--markdown"])
     load_tool().main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -126,5 +132,5 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
 
 def test_the_table_leaves_a_part_empty_that_a_model_does_not_have(info):
     other = model_info(load_config(ROOT / "configs" / "agw_synthetic.py"))
-    lines = markdown_table({"one": info, "agw": other}).splitlines()
+    lines = costs_table({"one": info, "agw": other}).splitlines()
     assert lines[0].startswith("| model | parameters | streams |") and len(lines) == 4

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_combination_trains_two_steps(name, folder):
     base, plugins, losses, rows_an_image = COMBINATIONS[name]
-    options = {"model.backbone.plugins": plugins, "model.head.metric_losses": dict(losses, _delete_=True)}
+    options = {"model.backbone.plugins": plugins, "model.head.losses": dict(losses, _delete_=True)}
     cfg = toy_config(base, folder, options)
     steps = train_steps(cfg)
     assert steps.num_rows == [8 * rows_an_image] * 2

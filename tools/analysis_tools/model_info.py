@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mscmreid.apis import load_config
 from mscmreid.command_line import run_tool, tool_parser
-from mscmreid.experiments.costs import format_info, markdown_table, model_info
-from mscmreid.fileio import written_atomically
+from mscmreid.experiments.costs import costs_table, format_info, model_info
+from mscmreid.fileio import write_text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,12 +24,11 @@ def main(argv: list[str] | None = None) -> None:
     for path in args.configs:
         infos[Path(path).stem] = model_info(load_config(path, args.cfg_options))
     if args.markdown:
-        print(markdown_table(infos))
+        print(costs_table(infos))
     else:
         print("\n".join(format_info(name, info) for name, info in infos.items()))
     if args.json:
-        with written_atomically(args.json) as temporary:
-            temporary.write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1))
+        write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1), args.json)
 
 
 if __name__ == "__main__":

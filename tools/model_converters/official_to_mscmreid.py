@@ -15,7 +15,8 @@ import torch
 
 from mscmreid.apis import load_config
 from mscmreid.command_line import run_tool, tool_parser
-from mscmreid.fileio import atomic_save, sha256_of
+from mscmreid.engine.runner.checkpoint import write_checkpoint
+from mscmreid.fileio import sha256_of
 from mscmreid.models.official import SYSTEMS, convert, read_official
 from mscmreid.registry import MODELS
 from mscmreid.resources import shipped
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         system=args.system,
         num_classes=num_classes,
     )
-    atomic_save(dict(meta=meta, state_dict=result.state_dict), args.dst)
+    write_checkpoint(dict(meta=meta, state_dict=result.state_dict), args.dst)
     kept = sum(v.numel() for v in result.state_dict.values())
     print(f"{args.dst}: {len(result.state_dict)} entries, {kept:,} numbers, {num_classes} classes")
     for reason, count in Counter(result.left_out.values()).items():

@@ -7,5 +7,5 @@ model = dict(
         views=dict(infrared_2=dict(ops=dict(gamma=dict(type='RandomGamma', gamma=(0.7, 1.5), before='brightness'))))
     ),
     backbone=dict(plugins=[*_base_.model.backbone.plugins, dict(type='ChannelGate', after='stage4')]),
-    head=dict(metric_losses=dict(hetero_center=dict(type='HeteroCenterLoss', weight=0.5))),
+    head=dict(losses=dict(hetero_center=dict(type='HeteroCenterLoss', weight=0.5))),
 )
