@@ -20,6 +20,7 @@ from mscmreid.apis.config import LOADERS, config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.evaluation import load_results
 from mscmreid.fileio import sha256_of, write_text
+from mscmreid.resources import find_config
 
 RECORD = "ablate.json"
 WHICH = ("last", "best")

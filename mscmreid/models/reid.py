@@ -77,7 +77,7 @@ class CrossModalReID(BaseModel):
         outputs, rows = self.backbone(inputs, rows)
         outputs = self.neck(outputs, rows)
         if mode == "loss":
-            return self.head.loss(outputs, rows, data_samples)
+            return self.head.loss(outputs, rows, data_samples)  # type: ignore[operator]
         if mode == "tensor":
             return outputs, rows
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
