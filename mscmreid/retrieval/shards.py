@@ -21,7 +21,7 @@ from mscmreid.evaluation import FeatureTable
 from mscmreid.fileio import written_atomically
 from mscmreid.models.folding import inference_copy
 from mscmreid.progress import Progress
-from mscmreid.retrieval.extract import FeatureBatch, stream_features
+from mscmreid.retrieval.extract import FeatureBatch, inference_meta, stream_features
 from mscmreid.structures import modality_index
 
 SHARD = 4096
@@ -114,7 +114,7 @@ def extract_folder(
                 precision=precision,
                 on_error=on_error,
             )
-            array = _write_shard(file, _fill(batches, full, modality, feature, progress))
+            array = _write_shard(file, _fill(batches, full, modality, feature, inference_meta(model), progress))
         bad = _unknown(array)
         left_out += [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
         if not bad.all():
@@ -135,7 +135,12 @@ def extract_folder(
 
 
 def _fill(
-    batches: Iterator[FeatureBatch], paths: Sequence[str], modality: str, feature: str, progress: Progress
+    batches: Iterator[FeatureBatch],
+    paths: Sequence[str],
+    modality: str,
+    feature: str,
+    meta: dict,
+    progress: Progress,
 ) -> np.ndarray:
     """(N, D) features of a shard's images; rows of NaN for those that cannot be decoded ((N, 1) if none can)."""
     array = None
@@ -143,9 +148,7 @@ def _fill(
         if batch.features:
             unknown = np.full(len(batch.kept), -1)
             named = [paths[batch.start + i] for i in batch.kept]
-            table = FeatureTable(
-                named, unknown, unknown, np.full(len(named), modality), batch.features, inference_meta(model)
-            )
+            table = FeatureTable(named, unknown, unknown, np.full(len(named), modality), batch.features, meta)
             matrix = table.matrix(feature, flip=table.has_flip)
             if array is None:
                 array = np.full((len(paths), matrix.shape[1]), np.nan, dtype=np.float32)

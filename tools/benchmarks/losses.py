@@ -11,12 +11,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from measuring import at_least, table
 from torch import Tensor
 
-from mscmreid.models.losses import BatchHardTripletLoss, QuadrupleCenterTripletLoss
+from mscmreid.models.losses.batch_hard import batch_hard_triplet
+from mscmreid.models.losses.qct import quadruple_center_triplet
 
 MARGIN = 0.7
 
@@ -45,8 +47,8 @@ def batch_hard_by_rows(features: Tensor, labels: Tensor, modality: Tensor, strea
 
 
 PAIRS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "QuadrupleCenterTripletLoss": (QuadrupleCenterTripletLoss(MARGIN), qct_by_rows),
-    "BatchHardTripletLoss": (BatchHardTripletLoss(0.3), batch_hard_by_rows),
+    "QuadrupleCenterTripletLoss": (partial(quadruple_center_triplet, margin=MARGIN, alpha=0.0), qct_by_rows),
+    "BatchHardTripletLoss": (lambda features, label, *_: batch_hard_triplet(features, label, 0.3), batch_hard_by_rows),
 }
 
 

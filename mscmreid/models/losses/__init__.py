@@ -1,8 +1,8 @@
 """Losses: registered modules around plain functions, one idea a file.
 
-A loss names what it ``reads`` (outputs and columns) and is called with these values in this order; features (N, D) of any
-float dtype, not normalised, integer columns (N,) of :class:`mscmreid.structures.Rows`. The order of the rows does not
-matter. Weights are the head's. A new one without parameters: a plain function, and a subclass of :class:`MetricLoss`
+A loss names what it ``reads`` (outputs and columns) and is called with these values in this order; features (N, D) of
+any float dtype, not normalised, integer columns (N,) of :class:`mscmreid.structures.Rows`. The order of the rows does
+not matter. Weights are the head's. A new one without parameters: a plain function, and a subclass of :class:`MetricLoss`
 that says what the function reads. One with parameters or buffers: an ``nn.Module`` with ``reads``.
 """
 
