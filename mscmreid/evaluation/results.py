@@ -164,6 +164,7 @@ class Result:
             num_queries=[ranking.num_queries for ranking in rankings],
             num_left_out=[ranking.num_left_out for ranking in rankings],
             num_gallery=[ranking.num_gallery for ranking in rankings],
+            inference=meta.get("inference"),
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),
             config_hash=meta.get("config_hash"),

@@ -39,7 +39,8 @@ def test_value_and_gradient_norms_equal_the_released_ones(name: str, case: str, 
     array, labels = loss_case(spec["P"], spec["K"], spec["dim"], spec["scale"], spec["seed"])
     features = torch.from_numpy(array).requires_grad_()
     stream = torch.arange(4).repeat_interleave(len(array) // 4)
-    found = loss(features, torch.from_numpy(labels), stream // 2, stream)
+    columns = dict(label=torch.from_numpy(labels), modality=stream // 2, stream=stream)
+    found = loss(features, *(columns[name] for name in loss.reads[1:]))
     found.backward()
     found_norms = features.grad.norm(dim=1).numpy()
 
@@ -91,6 +92,6 @@ def test_losses_of_recorded_features_equal_the_recorded_ones(file, prefix, rows,
     features, recorded = torch.from_numpy(reference[f"{prefix}_pool"]), reference[f"{prefix}_losses"][0]
     record = system_rows(*rows)
     for column, (weight, loss) in losses.items():
-        found = weight * loss(features, record.label, record.modality, record.stream, record.branch, record.image)
+        found = weight * loss(features, *(getattr(record, column) for column in loss.reads[1:]))
         name = f"{prefix} features, {type(loss).__name__}"
         assert deviation(name, found.item(), recorded[column]) < TOLERANCE

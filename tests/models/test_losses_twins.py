@@ -185,17 +185,17 @@ def test_weighted_triplets_stay_finite_where_the_unmasked_exponent_overflows() -
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("num_classes", [2, 4, 9])  # 9 classes in 26 rows: centres are missing everywhere
 def test_cpm_on_streams_equals_its_loops(seed: int, num_classes: int) -> None:
-    f, labels, modality, stream = batch(seed, num_classes=num_classes)
+    f, labels, _, stream = batch(seed, num_classes=num_classes)
     groups = (0, 2, 1, 3)
     rows = [[i for i in range(len(f)) if stream[i] == s] for s in groups]
-    fast = CenterGuidedPairMining(margin=0.8, groups=groups)(f, labels, modality, stream)
+    fast = CenterGuidedPairMining(margin=0.8, groups=groups)(f, labels, stream)
     assert_twins(fast, loop_cpm(f, labels.tolist(), rows, 0.8), f)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("num_branches", [1, 2, 3])
 def test_cpm_on_branches_is_the_sum_over_them(seed: int, num_branches: int) -> None:
-    f, labels, modality, stream = batch(seed, n=40, num_classes=5)
+    f, labels, modality, _ = batch(seed, n=40, num_classes=5)
     branch = torch.randint(num_branches + 1, (40,), generator=torch.Generator().manual_seed(seed))
     slow = 0 * f.sum()
     for b in range(1, num_branches + 1):
@@ -203,15 +203,15 @@ def test_cpm_on_branches_is_the_sum_over_them(seed: int, num_branches: int) -> N
         rows = [[i for i in range(40) if (modality[i], branch[i]) == pair] for pair in pairs]
         slow = slow + loop_cpm(f, labels.tolist(), rows, 0.8)
     assert_twins(center_guided_pair_mining(f, labels, modality, branch, 0.8), slow, f)
-    assert_twins(CenterGuidedPairMining(margin=0.8)(f, labels, modality, stream, branch=branch), slow, f)
+    assert_twins(CenterGuidedPairMining(margin=0.8)(f, labels, modality, branch), slow, f)
 
 
 def test_cpm_leaves_out_the_rows_of_other_streams() -> None:
-    f, labels, modality, stream = batch(0)
+    f, labels, _, stream = batch(0)
     others = torch.full_like(stream, 4)
-    more = torch.cat([f, 100 + f]), torch.cat([labels, labels]), torch.cat([modality, modality])
+    more = torch.cat([f, 100 + f]), torch.cat([labels, labels])
     loss = CenterGuidedPairMining(groups=(0, 2, 1, 3))
-    torch.testing.assert_close(loss(*more, torch.cat([stream, others])), loss(f, labels, modality, stream))
+    torch.testing.assert_close(loss(*more, torch.cat([stream, others])), loss(f, labels, stream))
 
 
 @pytest.mark.parametrize("num_branches", [2, 3])

@@ -25,14 +25,19 @@ ESD = dict(type="EnhancedSquaredDifference")
 
 # name -> (config it starts from, plugins, metric losses, rows of a training batch an image)
 COMBINATIONS = {
-    "MIMB with CPM on four streams": ("mscm_sysu.py", [NON_LOCAL, MIMB], dict(cpm=CPM_OF_STREAMS), 2),
-    "ESD on four streams": ("mscm_sysu.py", [NON_LOCAL, MIMB], dict(esd=ESD), 2),
-    "QFE and DEE with QCT": ("mscm_sysu.py", [DEE], dict(qct=QCT, orthogonality=ORTHOGONALITY), 6),
-    "MFA, MIMB and DEE in one trunk": ("mscm_sysu.py", [MFA, MIMB, DEE], dict(wrt=WRT, cpm=CPM_OF_BRANCHES), 6),
-    "DEEN with QCT and WRT": ("deen_sysu.py", [MFA, DEE], dict(qct=QCT, wrt=WRT), 3),
-    "DEEN with MSCMNet's non-local blocks": ("deen_sysu.py", [NON_LOCAL, DEE], dict(cpm=CPM_OF_BRANCHES), 3),
-    "CAJ's shared stem with MIMB and QCT": ("caj_sysu.py", [MIMB], dict(qct=QCT), 1.5),
-    "AGW with MFA and ESD": ("agw_sysu.py", [MFA], dict(esd=ESD), 1),
+    "MIMB with CPM on four streams": ("mscm_sysu.py", dict(a=NON_LOCAL, b=MIMB), dict(cpm=CPM_OF_STREAMS), 2),
+    "ESD on four streams": ("mscm_sysu.py", dict(a=NON_LOCAL, b=MIMB), dict(esd=ESD), 2),
+    "QFE and DEE with QCT": ("mscm_sysu.py", dict(a=DEE), dict(qct=QCT, orthogonality=ORTHOGONALITY), 6),
+    "MFA, MIMB and DEE in one trunk": (
+        "mscm_sysu.py",
+        dict(a=MFA, b=MIMB, c=DEE),
+        dict(wrt=WRT, cpm=CPM_OF_BRANCHES),
+        6,
+    ),
+    "DEEN with QCT and WRT": ("deen_sysu.py", dict(a=MFA, b=DEE), dict(qct=QCT, wrt=WRT), 3),
+    "DEEN with MSCMNet's non-local blocks": ("deen_sysu.py", dict(a=NON_LOCAL, b=DEE), dict(cpm=CPM_OF_BRANCHES), 3),
+    "CAJ's shared stem with MIMB and QCT": ("caj_sysu.py", dict(a=MIMB), dict(qct=QCT), 1.5),
+    "AGW with MFA and ESD": ("agw_sysu.py", dict(a=MFA), dict(esd=ESD), 1),
 }
 
 
@@ -44,7 +49,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_combination_trains_two_steps(name, folder):
     base, plugins, losses, rows_an_image = COMBINATIONS[name]
-    options = {"model.backbone.plugins": plugins, "model.head.losses": dict(losses, _delete_=True)}
+    options = {
+        "model.backbone.plugins": dict(plugins, _delete_=True),
+        "model.head.losses": dict(losses, ce=dict(type="CrossEntropy"), _delete_=True),
+    }
     cfg = toy_config(base, folder, options)
     steps = train_steps(cfg)
     assert steps.num_rows == [8 * rows_an_image] * 2
@@ -55,7 +63,7 @@ def test_combination_trains_two_steps(name, folder):
     assert steps.without_gradient() == []
     weights = {n: g for n, g in steps.gradients.items() if n.endswith("weight")}
     assert [n for n, gradient in weights.items() if gradient == 0] == []
-    branches = sum(plugin["num_branches"] for plugin in plugins if plugin["type"] == "DEE")
+    branches = sum(plugin["num_branches"] for plugin in plugins.values() if plugin["type"] == "DEE")
     _, results = evaluate_model(cfg, steps.model, "val")
     assert len(results) >= 1
     with torch.no_grad():
