@@ -11,7 +11,6 @@ only a checkout has: elsewhere the check says so and compares with this machine'
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import contextlib
 import copy
@@ -41,8 +40,10 @@ from measuring import Report, in_child, machine, markdown_table, matmul_rate, nu
 from network import make_batch, make_model, our_step
 
 from mscmreid.apis import load_config, train
+from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.cores import available_cores
 from mscmreid.engine.runner.checkpoint import read_checkpoint
-from mscmreid.engine.runner.processes import available_cores, leave_group, peak_memory_mib
+from mscmreid.engine.runner.processes import leave_group, peak_memory_mib
 from mscmreid.experiments.costs import model_info
 from mscmreid.fileio import written_atomically
 from mscmreid.models.folding import inference_copy
@@ -572,12 +573,12 @@ def page(results: dict[str, tuple[str, Report, float]], device: str, toy: bool) 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str] | None = None) -> None:
+    parser = tool_parser(__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: toy size, needs --out")
     parser.add_argument("--only", nargs="+", choices=list(CHECKS), default=list(CHECKS), metavar="CHECK")
     parser.add_argument("--out", type=Path, help="the page (default: docs/gpu.md of the checkout)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     toy = args.device == "cpu"
     if not toy and not torch.cuda.is_available():
         sys.exit("error: expected a CUDA device, found none; --device cpu runs the same checks at toy size")
@@ -599,4 +600,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

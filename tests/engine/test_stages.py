@@ -43,7 +43,7 @@ def test_a_stage_is_a_difference_to_the_config(staged):
     cfg = staged("run")
     warm, main = stage_config(cfg, "warm"), stage_config(cfg, "main")
     assert "stages" not in main and (warm.stage, main.stage) == ("warm", "main")
-    assert main.model.head.losses.qct.margin == 0.3 != warm.model.head.metric_losses.qct.margin
+    assert main.model.head.losses.qct.margin == 0.3 != warm.model.head.losses.qct.margin
     assert main.optim_wrapper.optimizer == dict(type="SGD", lr=0.01, momentum=0.9) != warm.optim_wrapper.optimizer
     assert "start_from" not in main and cfg.stages.main.start_from == "best"
     with pytest.raises(ValueError, match=r"has the stages \['warm', 'main'\], found 'last'"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.fileio import write_text
 from mscmreid.tables import markdown_table
 
@@ -56,11 +57,14 @@ def filled(page: str, models: list[dict]) -> str:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    parser = tool_parser(__doc__)
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to fill (default: docs/model_zoo.md)")
+    page = parser.parse_args(argv).page
     # as text, so that 74.20 keeps its last digit
     models = yaml.load((ROOT / "model-index.yml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)["Models"]
-    write_text(filled(PAGE.read_text(encoding="utf-8"), models), PAGE)
+    write_text(filled(page.read_text(encoding="utf-8"), models), page)
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)
