@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.evaluation.similarity import norms
 from mscmreid.fileio import written_atomically
 
 COLUMNS = ("path", "pid", "cam_id", "modality")
@@ -102,12 +103,12 @@ class FeatureTable:
         array = self.features[name]
         sample = np.asarray(array[:: max(1, len(array) // 4096)], dtype=np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            norms = np.linalg.norm(sample, axis=1)
-        norms = norms[np.isfinite(norms)]  # rows that are not finite are named when they are ranked
-        if len(norms) and norms.max() > 1.02 * norms.min():
+            lengths = np.linalg.norm(sample, axis=1)
+        lengths = lengths[np.isfinite(lengths)]  # rows that are not finite are named when they are ranked
+        if len(lengths) and lengths.max() > 1.02 * lengths.min():
             raise ValueError(
-                f"the rows of {name} must have one length (unit length), found {norms.min():.4g} to {norms.max():.4g}; "
-                "normalise them (tools/eval_features.py --normalize)"
+                f"the rows of {name} must have one length (unit length), found {lengths.min():.4g} to "
+                f"{lengths.max():.4g}; normalise them (tools/eval_features.py --normalize)"
             )
         return array
 
@@ -119,11 +120,11 @@ class FeatureTable:
         """
         features = {}
         for name, array in self.features.items():
-            norms = np.linalg.norm(np.asarray(array, dtype=np.float32), axis=1, keepdims=True)
-            if (norms == 0).any():
-                row = int(np.flatnonzero(norms[:, 0] == 0)[0])
+            lengths = norms(array)
+            if (lengths == 0).any():
+                row = int(np.flatnonzero(lengths[:, 0] == 0)[0])
                 raise ValueError(f"feature {name} is all zero in row {row} ({self.path[row]}): it has no direction")
-            features[name] = np.asarray(array, dtype=np.float32) / norms
+            features[name] = np.asarray(array, dtype=np.float32) / lengths.astype(np.float32)
         return FeatureTable(self.path, self.pid, self.cam_id, self.modality, features, dict(self.meta), self.role)
 
     def save(self, path: str | Path) -> None:

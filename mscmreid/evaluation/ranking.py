@@ -21,7 +21,7 @@ import numpy as np
 
 from mscmreid.evaluation.match_ranks import WORK_BYTES, BlockRanks, GalleryIndex, rank_block
 from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
-from mscmreid.evaluation.similarity import check_finite, similarities, tile_bytes
+from mscmreid.evaluation.similarity import check_finite, product_bytes, similarities
 
 DEFAULT_MEMORY = 1 << 30
 
@@ -193,7 +193,7 @@ def rank_by_scores(
     """
     q_pids, g_pids, q_cams, g_cams = _check_columns(query_pids, gallery_pids, query_cams, gallery_cams, rule)
     job = _Job(np.arange(len(q_pids)), None, q_pids, q_cams, GalleryIndex(g_pids, g_cams), rule, identity_cmc)
-    return _complete(_rank_jobs(scores, q_pids, [job], bytes_per_query, itemsize, memory_bytes, 0, 0, 1))[0]
+    return _complete(_rank_jobs(scores, q_pids, [job], bytes_per_query, 0, itemsize, memory_bytes, 0, 1))[0]
 
 
 def rank_features(
@@ -236,13 +236,12 @@ def rank_features(
 
     job = _Job(np.arange(len(q_pids)), None, q_pids, q_cams, GalleryIndex(g_pids, g_cams), rule, identity_cmc)
     parts = _rank_jobs(
-        lambda rows: similarities(query, rows, gallery, num_queries=len(q_pids)),
+        lambda rows: similarities(query, rows, gallery),
         q_pids,
         [job],
-        _product_bytes(query.shape[1], len(g_pids)),
+        *product_bytes(query.shape[1], len(g_pids)),
         4,
         memory_bytes,
-        tile_bytes(len(q_pids), query.shape[1]),
         rank,
         world_size,
     )
@@ -301,16 +300,15 @@ def rank_selections(
         def product(
             rows: np.ndarray, query: np.ndarray = query_union, gallery: np.ndarray = gallery_union
         ) -> np.ndarray:
-            return similarities(features, query[rows], features, gallery, num_queries=len(query))
+            return similarities(features, query[rows], features, gallery)
 
         parts = _rank_jobs(
             product,
             pids[query_union],
             jobs,
-            _product_bytes(features.shape[1], len(gallery_union)),
+            *product_bytes(features.shape[1], len(gallery_union)),
             4,
             memory_bytes,
-            tile_bytes(len(query_union), features.shape[1]),
             rank,
             world_size,
         )
@@ -354,22 +352,22 @@ def _rank_jobs(
     scores: Callable[[np.ndarray], np.ndarray],
     product_pids: np.ndarray,
     jobs: Sequence[_Job],
-    product_bytes: int,
+    bytes_per_query: int,
+    fixed_bytes: int,
     itemsize: int,
     memory_bytes: int,
-    fixed_bytes: int,
     rank: int,
     world_size: int,
 ) -> list[RankingResult]:
     """Rank every job, a chunk of the product's queries at a time.
 
-    ``scores(rows)`` gives a new (n, columns) array; ``product_bytes`` is what one of its rows takes, ``fixed_bytes``
+    ``scores(rows)`` gives a new (n, columns) array; ``bytes_per_query`` is what one of its rows takes, ``fixed_bytes``
     what it takes beside them.
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be in 0..{world_size - 1}, found {rank}")
     by_pid = np.array_split(np.argsort(product_pids, kind="stable"), world_size)[rank]
-    per_query = product_bytes + max(
+    per_query = bytes_per_query + max(
         job.gallery.bytes_per_query(itemsize) - (0 if job.columns is not None else len(job.gallery.pids) * itemsize)
         for job in jobs
     )
@@ -437,11 +435,6 @@ def _share_products(selections: Sequence[Selection]) -> Iterator[tuple[list[int]
         else:
             groups.append(([number], np.unique(chosen.query), np.unique(chosen.gallery)))
     yield from groups
-
-
-def _product_bytes(dim: int, num_gallery: int) -> int:
-    """Memory of one query's row of the product: its scores and its float32 features."""
-    return 4 * num_gallery + 8 * dim
 
 
 def _check_columns(

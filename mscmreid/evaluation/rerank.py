@@ -11,12 +11,16 @@ Only k1 + 1 neighbours and the non-zero entries of V are kept: O(N k) memory, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_by_scores
-from mscmreid.evaluation.similarity import check_finite, similarities
+from mscmreid.evaluation.similarity import check_finite, norms, similarities
+
+EXP_SERIES = [1 / math.factorial(power) for power in range(19, -1, -1)]
+"""exp on -1..0 to float64's last digit; numpy's own exp differs by processor."""
 
 
 def rerank_selection(
@@ -80,7 +84,7 @@ class ReRanking:
             raise ValueError(f"re-ranking needs k1, k2 >= 1 and lambda in 0..1, found {k1}, {k2}, {lambda_value}")
         rows = np.r_[query, gallery]
         unit = np.asarray(features[rows], dtype=np.float32)
-        self._unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+        self._unit = unit / np.maximum(norms(unit), 1e-12).astype(np.float32)
         self._num_queries = len(query)
         self._lambda = lambda_value
         chunk = max(1, memory_bytes // (len(rows) * 24))
@@ -97,13 +101,13 @@ class ReRanking:
 
     def _distances(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         """(n, m) float64 squared Euclidean distances of unit rows."""
-        similarity = similarities(self._unit, rows, self._unit, others, num_queries=len(self._unit))
+        similarity = similarities(self._unit, rows, self._unit, others)
         return np.maximum(2 - 2 * similarity.astype(np.float64), 0)
 
     def _weights(self, row: int, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A row of V before its averaging: its columns and their values, which sum to 1."""
-        distance = np.maximum(2 - 2 * (self._unit[members] @ self._unit[row]).astype(np.float64), 0)
-        weights = np.exp(-np.where(members == row, 0, distance) / self._largest[row])
+        distance = self._distances(np.array([row]), members)[0]
+        weights = np.polyval(EXP_SERIES, -np.where(members == row, 0, distance) / self._largest[row])
         return members, weights / weights.sum()
 
     def distances(self, queries: np.ndarray) -> np.ndarray:

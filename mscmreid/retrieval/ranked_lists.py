@@ -55,7 +55,7 @@ def rank_folders(query: FolderFeatures, gallery: FolderFeatures, top: int = 10) 
     for start, rows in query.blocks(QUERY_BLOCK):
         found = np.empty((len(rows), 0), dtype=np.int64)
         for first, block in gallery.blocks(GALLERY_BLOCK):
-            scores = similarities(rows, np.arange(len(rows)), block, num_queries=len(query.paths))
+            scores = similarities(rows, np.arange(len(rows)), block)
             found = _largest(np.concatenate([found, _sortable(scores, first)], axis=1), top)
         best[start : start + len(rows)] = -np.sort(-found, axis=1)
         progress.advance(len(rows))

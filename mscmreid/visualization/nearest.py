@@ -46,7 +46,7 @@ def nearest_rows(
     if top < 1:
         raise ValueError(f"top must be at least 1, found {top}")
     queries = selection.query[np.asarray(positions, dtype=np.int64)]
-    scores = similarities(matrix, queries, matrix, selection.gallery, num_queries=len(selection.query))
+    scores = similarities(matrix, queries, matrix, selection.gallery)
     found = []
     for query, row_scores in zip(queries, scores, strict=True):
         allowed = ~ignored_rows(table, selection, int(query))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mscmreid.evaluation import FeatureTable, Selection
-from mscmreid.evaluation.similarity import similarities
+from mscmreid.evaluation.similarity import norms, similarities
 from mscmreid.visualization.nearest import ignored_rows
 
 BINS = 2000
@@ -82,13 +82,13 @@ def pair_distances(
     total = len(selection.query)
     steps = np.linspace(0, total - 1, min(total, max_queries)).round().astype(np.int64)
     queries = selection.query[steps]
-    length = np.linalg.norm(matrix[queries], axis=1), np.linalg.norm(matrix[selection.gallery], axis=1)
+    length = norms(matrix[queries]), norms(matrix[selection.gallery])
     edges = np.linspace(0, 2, BINS + 1)
     same, different = np.zeros(BINS, dtype=np.int64), np.zeros(BINS, dtype=np.int64)
     for start in range(0, len(queries), CHUNK):
         rows = queries[start : start + CHUNK]
-        scores = similarities(matrix, rows, matrix, selection.gallery, num_queries=len(queries))
-        distance = 1 - scores / (length[0][start : start + CHUNK, None] * length[1])
+        scores = similarities(matrix, rows, matrix, selection.gallery)
+        distance = 1 - scores / (length[0][start : start + CHUNK] * length[1].T)
         bins = np.clip((distance * (BINS / 2)).astype(np.int64), 0, BINS - 1)
         allowed = ~np.stack([ignored_rows(table, selection, int(row)) for row in rows])
         is_same = table.pid[rows][:, None] == table.pid[selection.gallery]
