@@ -60,8 +60,8 @@ setup(
     entry_points={"console_scripts": ["mscmreid=mscmreid.command_line:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
-        "torch>=2.5",
-        "torchvision>=0.20",
+        "torch>=2.7",
+        "torchvision>=0.22",
         "numpy>=1.26",
         "pillow>=10.1",
         "mmengine>=0.10.7,<0.11",
