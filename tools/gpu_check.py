@@ -581,9 +581,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     toy = args.device == "cpu"
     if not toy and not torch.cuda.is_available():
-        sys.exit("error: expected a CUDA device, found none; --device cpu runs the same checks at toy size")
+        raise ValueError("expected a CUDA device, found none; --device cpu runs the same checks at toy size")
     if args.out is None and (toy or not (ROOT / "docs").is_dir()):
-        sys.exit("error: --out must name the page (docs/gpu.md is for a GPU's figures, in a checkout)")
+        raise ValueError("--out must name the page (docs/gpu.md is for a GPU's figures, in a checkout)")
     out, results = args.out or ROOT / "docs" / "gpu.md", {}
     with tempfile.TemporaryDirectory() as people:
         in_child(draw_people, folder=people, toy=toy)

@@ -38,9 +38,9 @@ def tool():
 
 def test_without_a_gpu_it_says_so_and_toy_figures_do_not_go_to_the_docs(tool, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for options, message in (([], "error: expected a CUDA device, found none"), (["--device", "cpu"], "error: --out")):
+    for options, message in (([], "expected a CUDA device, found none"), (["--device", "cpu"], "--out must name")):
         monkeypatch.setattr(sys, "argv", ["gpu_check.py", *options])
-        with pytest.raises(SystemExit, match=message):
+        with pytest.raises(ValueError, match=message):
             tool.main()
 
 
