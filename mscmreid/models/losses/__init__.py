@@ -2,8 +2,8 @@
 
 A loss names what it ``reads`` (outputs and columns) and is called with these values in this order; features (N, D) of
 any float dtype, not normalised, integer columns (N,) of :class:`mscmreid.structures.Rows`. The order of the rows does
-not matter. Weights are the head's. A new one without parameters: a plain function, and a subclass of :class:`MetricLoss`
-that says what the function reads. One with parameters or buffers: an ``nn.Module`` with ``reads``.
+not matter. Weights are the head's. A new one without parameters: a plain function, and a subclass of
+:class:`MetricLoss` that says what the function reads. One with parameters or buffers: an ``nn.Module`` with ``reads``.
 """
 
 from mscmreid.models.losses.batch_hard import BatchHardTripletLoss
