@@ -6,12 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from mscmreid.registry import MODELS
 
 
-def build_part(cfg: Mapping[str, Any], **known: Any) -> nn.Module:
+def build_part(cfg: Mapping[str, Any], **known: Any) -> Any:
     """A registered part.
 
     Args:

@@ -1,4 +1,8 @@
-"""Inference without batch norms: each becomes part of the convolution before it."""
+"""Inference without batch norms: each becomes part of the convolution before it.
+
+Not by ``mmcv.cnn.fuse_conv_bn``: it takes a batch norm for that of the convolution registered before it, whether or not
+the one is called behind the other, and its weights differ from torch's in the last digit.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModel
@@ -55,7 +55,7 @@ class CrossModalReID(BaseModel):
         """Tell every part that has ``set_iteration`` which training iteration of which epoch comes next."""
         for part in self.modules():
             if part is not self and hasattr(type(part), "set_iteration"):
-                part.set_iteration(iteration, epoch)  # type: ignore[operator]
+                cast(Any, part).set_iteration(iteration, epoch)
 
     def forward(
         self,

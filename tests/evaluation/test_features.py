@@ -7,7 +7,24 @@ import pytest
 from made_up import make_table
 
 from mscmreid.evaluation import FeatureTable
-from mscmreid.evaluation.features import feature_parts
+from mscmreid.evaluation.features import feature_parts, join_flip
+
+
+@pytest.mark.parametrize("how", [None, "add", "add_normalized", "mean"])
+def test_mirrored_features_join_as_the_file_says(how, tmp_path):
+    rng = np.random.default_rng(0)
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rng.normal(size=(2, 5, 4)).astype(np.float32))
+    features = dict(feat_bn=u, feat_bn_flip=v)
+    meta = {} if how is None else dict(inference=dict(flip=how))
+    table = FeatureTable([str(i) for i in range(5)], [0] * 5, [1] * 5, ["visible"] * 5, features, meta)
+    table.save(tmp_path / "features.npz")
+    found = FeatureTable.load(tmp_path / "features.npz").matrix("feat_bn", flip=True)
+    for i in range(5):
+        total = u[i] + v[i]
+        expected = {None: total, "add": total, "add_normalized": total / np.linalg.norm(total), "mean": total / 2}[how]
+        np.testing.assert_allclose(found[i], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="joined by 'add'"):
+        join_flip(u, v, "max")
 
 
 def test_round_trip_keeps_everything(tmp_path):

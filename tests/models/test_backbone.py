@@ -53,6 +53,59 @@ def test_inference_takes_the_mean_over_the_stems_of_a_modality():
     torch.testing.assert_close(net.streams({"infrared_2": x})["stem"], maps[1])
 
 
+@pytest.mark.parametrize("private", ["stem", "stage1", "stage2", "stage3"])
+def test_streams_are_private_up_to_the_stage_that_the_config_names(private, tmp_path):
+    theirs = resnet18()
+    torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "resnet18.pth"))
+    net = small(private=private, base_channels=64, init_cfg=init_cfg)
+    net.init_weights()
+    order = ["stem", "stage1", "stage2", "stage3", "stage4"]
+    count = order.index(private) + 1
+    assert all(list(stream) == order[:count] for stream in net.streams.values()) and list(net.trunk) == order[count:]
+    net.eval(), theirs.eval()
+    x = torch.randn(2, 3, 64, 32)
+    y = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
+    theirs.layer4[0].conv1.stride = theirs.layer4[0].downsample[0].stride = (1, 1)
+    expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(y))))
+    for name in ("visible", "infrared_2"):  # equal weights in all streams
+        outputs, _ = net({name: x}, rows_of(("visible", 2)))
+        torch.testing.assert_close(outputs["map"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_private_stage_learns_from_its_own_images_only():
+    net = small(private="stage2", with_cp=True).train()
+    outputs, _ = net({"visible_1": torch.randn(2, 3, 64, 32)}, rows_of(("visible", 2)))
+    outputs["map"].square().mean().backward()
+    learns = {
+        name.split(".")[1] for name, p in net.named_parameters() if name.startswith("streams") and p.grad is not None
+    }
+    assert learns == {"visible_1"} and net.trunk["stage3"][0].conv1.weight.grad is not None
+
+
+class Part(torch.nn.Module):
+    """A plugin that adds an output and a loss, in training only."""
+
+    def __init__(self, channels, after) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(channels["x"], 3)
+        self.after = after
+
+    def forward(self, x, maps, rows):
+        part = self.linear(x.mean((2, 3)))
+        return (x, rows, dict(feat_part=part, loss_part=part.square().mean())) if self.training else (x, rows)
+
+
+def test_a_plugin_may_add_outputs_and_may_be_taken_away():
+    net = small(plugins=dict(part=dict(type=Part, after="stage3"), mimb=None))
+    assert list(net.plugins) == ["part"] and net.plugins["part"]["stage3"].after == "stage3"
+    outputs, _ = net.train()({"visible_1": torch.randn(2, 3, 64, 32)}, rows_of(("visible", 2)))
+    assert set(outputs) == {"map", "feat_part", "loss_part"} and outputs["feat_part"].shape == (2, 3)
+    twice = small(plugins=dict(part=dict(type=Part, after=["stage3", "stage4"]))).train()
+    with pytest.raises(ValueError, match="there is an output 'feat_part' already"):
+        twice({"visible_1": torch.randn(2, 3, 64, 32)}, rows_of(("visible", 2)))
+
+
 def test_rows_follow_the_order_of_the_inputs():
     net = small().eval()
     x = {"infrared_1": torch.randn(2, 3, 64, 32), "visible_2": torch.randn(3, 3, 64, 32)}
@@ -130,6 +183,9 @@ def test_a_stage_with_fewer_blocks_gets_one_behind_each():
         (dict(streams=dict(visible=["a"])), "at least one stream for each"),
         (dict(streams=dict(visible=["a"], infrared=["a"])), "stand once"),
         (dict(streams=dict(visible=["visible", "b"], infrared=["c"])), "only if it is"),
+        (dict(private="stage4"), "the trunk keeps a stage"),
+        (dict(private="stage2", plugins=dict(a=dict(type="NonLocal", after="stage2"))), "must be one of .'stage3"),
+        (dict(plugins=[]), "must be a dict"),
         (dict(plugins=dict(a=dict(type="MIMB"))), "exactly one of 'after' and 'last'"),
         (dict(plugins=dict(a=dict(type="MIMB", after="stage5"))), "position must be one of"),
         (dict(plugins=dict(a=dict(type="MIMB", after="stage3", sources=["stage4"]))), "sources must be among"),

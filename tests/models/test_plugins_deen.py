@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.build import build_part
 from mscmreid.models.plugins.dee import DEE, DilatedBranch
 from mscmreid.models.plugins.mfa import MFA, channel_attention, fold_positions, position_attention, previous_map
-from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
 
@@ -212,7 +212,7 @@ def test_both_are_built_by_name_with_what_the_trunk_gives() -> None:
     place = dict(channels={"x": 8, "stem": 4}, sizes={"x": (4, 4), "stem": (4, 4)}, after="stage1")
     x = torch.ones(2, 8, 4, 4)
     for cfg in (dict(type="MFA"), dict(type="DEE", num_branches=2, dropout=0.0)):
-        found, found_rows = MODELS.build(dict(cfg, **place))(x, {"stem": torch.ones(2, 4, 4, 4)}, rows(2))
+        found, found_rows = build_part(cfg, **place)(x, {"stem": torch.ones(2, 4, 4, 4)}, rows(2))
         assert len(found) == len(found_rows)
         assert found.shape[1:] == x.shape[1:]
 

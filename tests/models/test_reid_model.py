@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from mscmreid.engine.optimizers.optim_wrapper_constructor import parameter_groups
 from mscmreid.models import AveragePool, BNNeck, CrossModalReID, GeM, ReIDHead
+from mscmreid.models.inference import InferenceFeatures
 from mscmreid.structures import ReIDDataSample, Rows
 
 BACKBONE = dict(
@@ -111,6 +114,82 @@ def test_extracting_features_says_what_is_wrong():
         model.extract_features(x, ["visible"])
     with pytest.raises(ValueError, match="at least one image"):
         model.extract_features(x[:0], "visible")
+
+
+class Bank(nn.Module):
+    """A loss with state that looks up rows by a column of the record's, and hears of the epoch."""
+
+    reads = ("feat_pool", "label", "data_samples")
+    gathers = False
+    heard: tuple = ()
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.ones(num_classes, in_channels))
+        self.register_buffer("bank", torch.zeros(num_classes, in_channels))
+
+    def set_iteration(self, iteration: int, epoch: int) -> None:
+        self.heard = (iteration, epoch)
+
+    def forward(self, features, label, data_samples):
+        self.bank[label] = features.detach()
+        return dict(pull=(features - self.proxies[label]).square().mean(), count=self.proxies.sum() * len(data_samples))
+
+
+def test_a_loss_may_have_state_read_samples_and_say_several_things():
+    torch.manual_seed(0)
+    head = dict(type="ReIDHead", num_classes=5, losses=dict(bank=dict(type=Bank, weight=0.5)))
+    model = CrossModalReID(backbone=dict(BACKBONE), neck=dict(type="BNNeck"), head=head)
+    model.set_iteration(7, 2)
+    assert model.head.losses["bank"].heard == (7, 2)
+    rows = Rows.make(torch.arange(4), "visible", 0, torch.arange(4))
+    losses = model({"visible_1": torch.randn(4, 3, 64, 32)}, rows, [ReIDDataSample()] * 4, mode="loss")
+    assert set(losses) == {"loss_bank_pull", "loss_bank_count", "acc"}
+    assert losses["loss_bank_count"].item() == pytest.approx(0.5 * 5 * 64 * 4)
+    assert {"head.losses.bank.proxies", "head.losses.bank.bank"} <= set(model.state_dict())
+    assert model.state_dict()["head.losses.bank.bank"][:4].abs().sum() > 0
+    groups = parameter_groups(model, 0.1, 0.0, dict(custom_keys={"head.losses.bank": dict(lr_mult=3.0)}))
+    of_bank = [g for g in groups if any(p is model.head.losses["bank"].proxies for p in g["params"])]
+    assert len(of_bank) == 1 and of_bank[0]["lr"] == pytest.approx(0.3) and len(of_bank[0]["params"]) == 1
+
+
+def test_a_config_may_take_a_loss_away_and_let_one_read_another_feature():
+    triplet = dict(type="BatchHardTripletLoss")
+    head = ReIDHead(4, 5, losses=dict(ce=None, a=triplet, b=dict(triplet, reads=dict(feat_pool="feat_bn"))))
+    pool, bn = torch.randn(6, 4), torch.randn(6, 4)
+    rows = Rows.make(torch.tensor([0, 0, 1, 1, 2, 2]), "visible", 0, torch.arange(6))
+    losses = head.loss(dict(feat_pool=pool, feat_bn=bn, loss_plugin=pool.sum()), rows)
+    assert set(losses) == {"loss_plugin", "loss_a", "loss_b", "acc"}
+    assert losses["loss_a"] == head.losses["a"](pool, rows.label) != losses["loss_b"]
+    assert losses["loss_b"] == head.losses["b"](bn, rows.label)
+    with pytest.raises(ValueError, match=r"reads \('feat_pool', 'label'\), it cannot read something else for"):
+        ReIDHead(4, 5, losses=dict(a=dict(triplet, reads=dict(feature="feat_bn"))))
+    missing = ReIDHead(4, None, losses=dict(a=dict(triplet, reads=dict(feat_pool="feat_parts"))))
+    with pytest.raises(ValueError, match=r"a loss reads \['feat_parts'\]; there are the outputs"):
+        missing.loss(dict(feat_pool=pool), rows)
+    with pytest.raises(ValueError, match="different names"):
+        missing.loss(dict(feat_pool=pool, label=pool), rows)
+
+
+@pytest.mark.parametrize("branches", ["concat", "mean", "sum"])
+def test_branches_of_an_image_become_one_unit_feature(branches):
+    generator = torch.Generator().manual_seed(0)
+    outputs = dict(feat_bn=torch.randn(6, 4, generator=generator))  # images 1, 0, 2; then their second branches
+    rows = Rows.make(torch.full((3,), -1), "visible", -1, torch.tensor([1, 0, 2])).expand_branches(2)
+    found = InferenceFeatures(("feat_bn",), branches).of_images(outputs, rows, 3)["feat_bn"]
+    for row, image in enumerate((1, 0, 2)):
+        first, second = outputs["feat_bn"][row], outputs["feat_bn"][row + 3]
+        u, v = first / first.norm(), second / second.norm()
+        expected = dict(concat=torch.cat([u, v]), mean=first + second, sum=u + v)[branches]
+        torch.testing.assert_close(found[image], expected / expected.norm())
+
+
+def test_an_unknown_way_to_combine_features_is_refused():
+    for keys in (dict(branches="max"), dict(flip=True), dict(features=())):
+        with pytest.raises(ValueError, match=r"inference\."):
+            InferenceFeatures(**keys)
+    with pytest.raises(ValueError, match=r"names \['feat_cls'\], but the model's outputs are"):
+        InferenceFeatures(("feat_cls",)).of_images(dict(feat_bn=torch.ones(1, 2)), None, 1)
 
 
 def test_every_trainable_parameter_gets_a_gradient():

@@ -59,6 +59,26 @@ TOY = {
 }
 
 
+class StatefulLoss(nn.Module):
+    """A classifier of its own, its slow teacher, and the slow mean of all features: a loss with every kind of state."""
+
+    reads = ("feat_bn", "label")
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.student = nn.Linear(in_channels, num_classes, bias=False)
+        self.register_buffer("teacher", self.student.weight.detach().clone())
+        self.register_buffer("mean", torch.zeros(in_channels))
+
+    def forward(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            self.teacher.lerp_(self.student.weight, 0.2)
+            self.mean.lerp_(features.mean(0), 0.2)
+        own = self.student(features - self.mean)
+        target = nn.functional.softmax((features - self.mean) @ self.teacher.T, dim=1).detach()
+        return dict(ce=nn.functional.cross_entropy(own, label), distill=nn.functional.cross_entropy(own, target))
+
+
 def rank_and_size() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
@@ -106,7 +126,9 @@ def toy_system(system: str) -> tuple:
     options = dict(TOY)
     if system == "deen":  # masks are drawn by each process for its own rows
         options["model.backbone.plugins.dee.dropout"] = 0.0
-    cfg = load_config(ROOT / "configs" / f"{system}_sysu.py", options)
+    if system == "stateful":
+        options["model.head.losses.teacher"] = dict(type=StatefulLoss, weight=0.5)
+    cfg = load_config(ROOT / "configs" / f"{'agw' if system == 'stateful' else system}_sysu.py", options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     return cfg, model.train()
@@ -125,8 +147,8 @@ def compute_in_double(backbone: nn.Module) -> None:
     backbone.register_forward_hook(to_float)
 
 
-def one_step(system: str, norm: str) -> dict:
-    """Losses, gradients and the state after a training step of this process's share of the global batch.
+def one_step(system: str, norm: str, num_steps: int = 1) -> dict:
+    """Losses, gradients and the state after training steps with this process's share of the global batch.
 
     The backbone works in float64 (but for MSCMNet's, whose layer norms are in float32 whatever comes in): rounding
     then moves no value over the edge of a ReLU, so what is left of a difference is a fault.
@@ -135,6 +157,7 @@ def one_step(system: str, norm: str) -> dict:
         system: of SYSTEMS.
         norm: 'frozen': batch norms use and keep their running statistics; 'synced': they use the global batch's;
             'own': they use this process's rows.
+        num_steps: how many; losses and gradients are those of the last.
     """
     cfg, model = toy_system(system)
     if norm == "frozen":
@@ -156,7 +179,8 @@ def one_step(system: str, norm: str) -> dict:
         grads.update({n: p.grad.clone() for n, p in bare.named_parameters() if p.grad is not None})
 
     optim_wrapper.optimizer.register_step_pre_hook(keep_gradients)
-    losses = model.train_step(batch(), optim_wrapper)
+    for _ in range(num_steps):
+        losses = model.train_step(batch(), optim_wrapper)
     return dict(
         losses={k: float(v.detach()) for k, v in losses.items()},
         grads=grads,
@@ -168,7 +192,7 @@ def one_step(system: str, norm: str) -> dict:
 def steps(folder: Path) -> dict:
     """Every system with frozen and with synced batch norms, and MSCMNet with each process's own."""
     found = {f"{system} {norm}": one_step(system, norm) for system in SYSTEMS for norm in ("frozen", "synced")}
-    return {**found, "mscm own": one_step("mscm", "own")}
+    return {**found, "mscm own": one_step("mscm", "own"), "stateful frozen": one_step("stateful", "frozen", 3)}
 
 
 def draws(folder: Path) -> dict:

@@ -19,6 +19,7 @@ from mscmreid.apis import load_config, train
 TOLERANCE = 1e-4  # of gradients and updates; largest seen: 7e-6
 FLOAT32_TOLERANCE = 5e-3  # of MSCMNet's; largest seen: 7e-4, in biases whose gradient is all but 0
 STEPS = [f"{system} {norm}" for system in SYSTEMS for norm in ("frozen", "synced")]
+STEPS += ["stateful frozen"]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,17 @@ def test_a_step_has_the_gradients_and_updates_of_one_process(one, two, name, par
 def test_after_a_step_both_processes_have_the_same_weights_bitwise(two, name):
     first, second = by_rank(two, "steps", name, "state")
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_the_state_of_a_loss_moves_and_is_that_of_one_process(one, two):
+    step = one["steps"]["stateful frozen"]
+    assert {"loss_teacher_ce", "loss_teacher_distill"} <= set(step["losses"])
+    names = [f"head.losses.teacher.{name}" for name in ("student.weight", "teacher", "mean")]
+    for name in names:
+        change = (step["state"][name] - step["before"][name]).abs().max()
+        assert change > 1e-4, name
+        for found in by_rank(two, "steps", "stateful frozen", "state"):
+            assert (found[name] - step["state"][name]).abs().max() <= 1e-5 * change, name
 
 
 def test_synced_batch_norm_is_what_makes_an_unfrozen_step_equal(one, two):

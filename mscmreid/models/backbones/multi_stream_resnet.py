@@ -98,7 +98,7 @@ class MultiStreamResNet(BaseModule):
         self.trunk = Trunk(stages(num_private, num_stages), with_cp)
         initialise(self)
         num_blocks = {name: spec.num_blocks[i] for i, name in enumerate(stage_names) if i >= num_private}
-        self.plugins = Plugins(plugins or {}, channels, sizes, num_blocks)
+        self.plugins = Plugins({} if plugins is None else plugins, channels, sizes, num_blocks)
         self.to(memory_format=self.memory_format)
 
     def init_weights(self) -> None:

@@ -1,5 +1,5 @@
-"""A loss, a trunk plugin and a view of our own."""
+"""Losses, a trunk plugin, a backbone and a view of our own."""
 
-from . import loss, plugin, view
+from . import backbone, centers, loss, plugin, view
 
-__all__ = ["loss", "plugin", "view"]
+__all__ = ["backbone", "centers", "loss", "plugin", "view"]

@@ -14,16 +14,9 @@ class ChannelGate(nn.Module):
     Args:
         channels: channels of the maps so far, the block's own input under ``x``.
         reduction: hidden units are a ``reduction``-th of the channels.
-        sizes, after: position in the trunk (not used here).
     """
 
-    def __init__(
-        self,
-        channels: dict[str, int],
-        reduction: int = 16,
-        sizes: dict[str, tuple[int, int]] | None = None,
-        after: str | None = None,
-    ) -> None:
+    def __init__(self, channels: dict[str, int], reduction: int = 16) -> None:
         super().__init__()
         self.squeeze = nn.Linear(channels["x"], channels["x"] // reduction)
         self.excite = nn.Linear(channels["x"] // reduction, channels["x"])
