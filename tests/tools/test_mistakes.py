@@ -70,10 +70,11 @@ MISTAKES = [
     ("train", [CONFIG], "data/synthetic"),
     ("train", [*TRAIN, "image_size=128"], "option image_size: expected height and width"),
     ("train", [*TRAIN, "optim_wrapper.optimizer.lr=1e-3x"], "option optim_wrapper.optimizer.lr: expected a number"),
-    ("train", [*TRAIN, "modle.backbone.depth=18"], "no config has the key 'modle'; did you mean 'model'?"),
+    ("train", [*TRAIN, "mobel.backbone.depth=18"], "no config has the key 'mobel'; did you mean 'model'?"),
     ("train", [*TRAIN, "model.bakbone.depth=18"], "no 'bakbone' in model; did you mean 'backbone'?"),
     ("train", [*TRAIN, "model.backbone.dept=18"], "'dept'"),
     ("train", [*TRAIN, "train_cfg.max_epochs=ten"], "option train_cfg.max_epochs: expected a number"),
+    ("train", ["caj_synthetic", "--cfg-options", "model.flip_test=yes"], "option model.flip_test: expected True"),
     ("train", [*TRAIN, "train_cfg.max_epoch=10"], "'max_epoch'"),
     ("train", [*TRAIN, "randomness.sed=1"], "'sed'"),
     ("train", [CONFIG, "--launcher", "pytorch"], "--launcher pytorch expects the environment variables"),
@@ -241,8 +242,8 @@ def test_the_command_lists_the_tools_and_names_one_that_is_not_there(capsys, mon
         command_line.main()
     text = capsys.readouterr().out
     assert end.value.code == 0 and all(f"  {name} " in text for name in ("train", "test", "ablate", "rank"))
-    monkeypatch.setattr(sys, "argv", ["mscmreid", "trian"])
-    assert "no tool 'trian'" in told(command_line._main, capsys)
+    monkeypatch.setattr(sys, "argv", ["mscmreid", "trainn"])
+    assert "no tool 'trainn'" in told(command_line._main, capsys)
 
 
 def test_the_command_runs_a_tool(capsys, monkeypatch, tmp_path):
