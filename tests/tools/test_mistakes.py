@@ -39,6 +39,8 @@ def told(main, capsys) -> str:
 def files(tmp_path, monkeypatch):
     """A folder with broken files, as the working folder."""
     monkeypatch.chdir(tmp_path)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # tests of several processes may have left them
+        monkeypatch.delenv(name, raising=False)
     MMLogger._instance_dict.clear()  # an older logger would write to the stream of an older test, which is closed
     (tmp_path / "syntax.py").write_text("model = dict(\n")
     (tmp_path / "name.py").write_text("model = dict(type=ReID)\n")
