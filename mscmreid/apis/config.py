@@ -183,9 +183,7 @@ def _wanted(present: Any, value: Any) -> str | None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(present, bool):
-        return (
-            "True or False" if is_number or str(value).lower() in ("yes", "no", "on", "off", "ture", "flase") else None
-        )
+        return "True or False" if is_number or (isinstance(value, str) and value != "auto") else None
     if isinstance(present, int | float):
         return "a number" if isinstance(value, str | bool) else None
     if isinstance(present, Mapping):

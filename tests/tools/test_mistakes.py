@@ -39,6 +39,8 @@ def told(main, capsys) -> str:
 def files(tmp_path, monkeypatch):
     """A folder with broken files, as the working folder."""
     monkeypatch.chdir(tmp_path)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # tests of several processes may have left them
+        monkeypatch.delenv(name, raising=False)
     MMLogger._instance_dict.clear()  # an older logger would write to the stream of an older test, which is closed
     (tmp_path / "syntax.py").write_text("model = dict(\n")
     (tmp_path / "name.py").write_text("model = dict(type=ReID)\n")
@@ -70,10 +72,11 @@ MISTAKES = [
     ("train", [CONFIG], "data/synthetic"),
     ("train", [*TRAIN, "image_size=128"], "option image_size: expected height and width"),
     ("train", [*TRAIN, "optim_wrapper.optimizer.lr=1e-3x"], "option optim_wrapper.optimizer.lr: expected a number"),
-    ("train", [*TRAIN, "modle.backbone.depth=18"], "no config has the key 'modle'; did you mean 'model'?"),
+    ("train", [*TRAIN, "mobel.backbone.depth=18"], "no config has the key 'mobel'; did you mean 'model'?"),
     ("train", [*TRAIN, "model.bakbone.depth=18"], "no 'bakbone' in model; did you mean 'backbone'?"),
     ("train", [*TRAIN, "model.backbone.dept=18"], "'dept'"),
     ("train", [*TRAIN, "train_cfg.max_epochs=ten"], "option train_cfg.max_epochs: expected a number"),
+    ("train", ["caj_synthetic", "--cfg-options", "model.flip_test=yes"], "option model.flip_test: expected True"),
     ("train", [*TRAIN, "train_cfg.max_epoch=10"], "'max_epoch'"),
     ("train", [*TRAIN, "randomness.sed=1"], "'sed'"),
     ("train", [CONFIG, "--launcher", "pytorch"], "--launcher pytorch expects the environment variables"),
@@ -243,8 +246,8 @@ def test_the_command_lists_the_tools_and_names_one_that_is_not_there(capsys, mon
         command_line.main()
     text = capsys.readouterr().out
     assert end.value.code == 0 and all(f"  {name} " in text for name in ("train", "test", "ablate", "rank"))
-    monkeypatch.setattr(sys, "argv", ["mscmreid", "trian"])
-    assert "no tool 'trian'" in told(command_line._main, capsys)
+    monkeypatch.setattr(sys, "argv", ["mscmreid", "trainn"])
+    assert "no tool 'trainn'" in told(command_line._main, capsys)
 
 
 def test_the_command_runs_a_tool(capsys, monkeypatch, tmp_path):
