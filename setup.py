@@ -27,8 +27,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mscmreid", "mscmreid.*"]),
+    package_data={"mscmreid.visualization": ["templates/*"]},
     python_requires=">=3.10,<3.14",
-    install_requires=["torch>=2.4", "torchvision>=0.19", "numpy>=1.26", "pillow>=10"],
+    install_requires=["torch>=2.4", "torchvision>=0.19", "numpy>=1.26", "pillow>=10", "jinja2>=3.1", "filelock>=3.13"],
     extras_require=EXTRAS,
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

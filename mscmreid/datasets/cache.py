@@ -19,13 +19,13 @@ import os
 import re
 import shutil
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 
 import numpy as np
 import PIL
+from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
 from mscmreid.datasets.listing import ImageRow
@@ -190,33 +190,21 @@ def _writable(homes: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _folder_lock(home: str, poll_seconds: float = 0.2) -> Iterator[bool]:
+def _folder_lock(home: str) -> Iterator[bool]:
     """Hold the folder's lock; waits while another process has it. Yields False where the file system has no locks."""
-    import fcntl  # not on Windows, where cache=False works
-
-    fd = os.open(os.path.join(home, ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    lock = FileLock(os.path.join(home, ".lock"))
     try:
-        said = False
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locked = True
-                break
-            except BlockingIOError:
-                if not said:
-                    _log(f"another process builds an image cache in {home!r}: waiting for it")
-                said = True
-                time.sleep(poll_seconds)
-            except OSError as error:
-                _log(
-                    f"{home!r} cannot be locked ({error.strerror}): several processes may build the cache",
-                    logging.WARNING,
-                )
-                locked = False
-                break
-        yield locked
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log(f"another process builds an image cache in {home!r}: waiting for it")
+            lock.acquire(poll_interval=0.2)
+    except (OSError, NotImplementedError) as error:
+        _log(f"{home!r} cannot be locked ({error}): several processes may build the cache", logging.WARNING)
+    try:
+        yield lock.is_locked
     finally:
-        os.close(fd)
+        lock.release()
 
 
 def _remove_temporaries(home: str) -> None:

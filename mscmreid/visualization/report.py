@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
-from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pair_values
+from mscmreid.evaluation.results import MEASURES
 from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
 from mscmreid.visualization.nearest import choose_queries, nearest_rows
-from mscmreid.visualization.page import document, facts, heading, section
 from mscmreid.visualization.pairs import pair_distances
-from mscmreid.visualization.svg import element
-from mscmreid.visualization.tiles import Tiles
+from mscmreid.visualization.rankings import open_image
+from mscmreid.visualization.templating import template
+
+MEASURE_NAMES = {"R1": "Rank-1", "R5": "Rank-5", "R10": "Rank-10", "R20": "Rank-20", "mAP": "mAP", "mINP": "mINP"}
+HEADLINE = ("R1", "R10", "mAP", "mINP")
+THUMBNAIL = (96, 192)  # width, height that images are fitted into, in pixels
+
+Part = dict[str, Any]
+"""A section of a chapter, as ``report.html`` reads it: name, title, told, and a chart, cards or strips."""
 
 
 def results_report(results: Sequence[Result]) -> str:
@@ -22,9 +32,12 @@ def results_report(results: Sequence[Result]) -> str:
 
     Args:
         results: as :func:`mscmreid.evaluation.load_results` gives them.
+
+    Raises:
+        ValueError: no result.
     """
     note = "Distances, pairs of cameras and rankings need the features: make the report from the feature file."
-    return document(results, [_chapter(n, result, [], note) for n, result in enumerate(results, start=1)])
+    return _document(results, [_chapter(result, [], note) for result in results])
 
 
 def evaluation_report(
@@ -47,124 +60,221 @@ def evaluation_report(
         top: gallery images of each query.
 
     Raises:
-        FileNotFoundError, ValueError: an image is missing or cannot be decoded; it is named.
+        FileNotFoundError, ValueError: an image is missing or cannot be decoded; it is named. No evaluation.
     """
-    tiles = Tiles(table, data_root)
+    thumbnails = Thumbnails(table, data_root)
     chapters = []
-    for number, evaluation in enumerate(evaluations, start=1):
+    for evaluation in evaluations:
         result = evaluation.result
         if result.rerank:
-            chapters.append(
-                _chapter(number, result, [], "Re-ranked: the plain features' chapter shows their rankings.")
-            )
+            chapters.append(_chapter(result, [], "Re-ranked: the plain features' chapter shows their rankings."))
             continue
-        matrix = table.matrix(result.feature, result.flip)
-        parts = [
-            _distances(number, evaluation, table, matrix),
-            _cameras(number, evaluation, table, matrix),
-            _hardest(number, evaluation, table, matrix, tiles, num_hardest),
-            _rankings(number, evaluation, table, matrix, tiles, "best", num_queries, top),
-            _rankings(number, evaluation, table, matrix, tiles, "worst", num_queries, top),
-        ]
-        chapters.append(_chapter(number, result, parts))
-    return document([evaluation.result for evaluation in evaluations], chapters)
+        shown = Shown(evaluation, table, table.matrix(result.feature, result.flip), thumbnails)
+        rankings = [shown.rankings(how, num_queries, top) for how in ("best", "worst")]
+        parts = [shown.distances(), shown.cameras(), shown.hardest(num_hardest), *rankings]
+        chapters.append(_chapter(result, parts))
+    return _document([evaluation.result for evaluation in evaluations], chapters)
 
 
-def _chapter(number: int, result: Result, parts: Sequence[str], note: str = "") -> str:
-    """One result: its numbers, its CMC with the first part beside it, the other parts below."""
+class Thumbnails:
+    """The images of one report, or nothing in their place.
+
+    Args:
+        table: its rows.
+        data_root: folder of the images; None: no images.
+    """
+
+    def __init__(self, table: FeatureTable, data_root: str | Path | None) -> None:
+        self.table = table
+        self.data_root = None if data_root is None else Path(data_root)
+        self._made: dict[int, str] = {}
+
+    def tile(self, row: int, note: str, is_match: bool | None = None) -> dict[str, Any]:
+        """A row of the table as the template shows it.
+
+        Args:
+            row: of the table.
+            note: one more line under it.
+            is_match: whether it shows the query's person; None for the query itself.
+        """
+        pid, cam = int(self.table.pid[row]), int(self.table.cam_id[row])
+        return dict(
+            pid=pid, cam=cam, path=self.table.path[row], note=note, is_match=is_match, image=self._data_uri(row)
+        )
+
+    def _data_uri(self, row: int) -> str | None:
+        """A small JPEG of the image."""
+        if self.data_root is None:
+            return None
+        if row not in self._made:
+            image = open_image(self.data_root / self.table.path[row])
+            image.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
+            buffer = BytesIO()
+            image.save(buffer, format="JPEG", quality=84, optimize=True)
+            self._made[row] = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return self._made[row]
+
+
+class Shown:
+    """What the features of one evaluation show, section by section.
+
+    Args:
+        evaluation: not re-ranked.
+        table: its features.
+        matrix: (N, D) those that were ranked.
+        thumbnails: of the report.
+    """
+
+    def __init__(self, evaluation: Evaluation, table: FeatureTable, matrix: np.ndarray, thumbnails: Thumbnails) -> None:
+        self.table, self.matrix, self.tile = table, matrix, thumbnails.tile
+        self.selections = evaluation.selections
+        self.selection, self.ranking = evaluation.selections[0], evaluation.rankings[0]
+        result = evaluation.result
+        self.draw = f"gallery draw {result.trials[0]}" if result.num_trials > 1 else "the gallery"
+
+    def distances(self) -> Part:
+        """Pairs of one person against pairs of two."""
+        pairs = pair_distances(self.matrix, self.table, self.selection)
+        if pairs is None:
+            return _part("distances", "Distances", "Every pair is of one kind: there is nothing to compare.")
+        some = "" if pairs.num_queries == pairs.total_queries else f" of {pairs.num_queries:,} queries"
+        told = (
+            f"pairs{some} that the protocol compares in {self.draw}. A pair of one person is nearer than one of two in "
+            f"{pairs.area:.1f} % of cases; {pairs.found_at(0.01):.1f} % are nearer than 99 % of the others"
+        )
+        return _part("distances", "Distances", told, chart=distance_chart(pairs))
+
+    def cameras(self) -> Part:
+        """Rank-1 of each pair of cameras."""
+        every = [camera_pair_values(self.matrix, self.table, selection) for selection in self.selections]
+        means = {}
+        for pair in sorted({pair for values in every for pair in values}):
+            found = [values[pair] for values in every if pair in values]
+            means[pair] = {name: float(np.mean([values[name] for values in found])) for name in found[0]}
+        cam_id = self.table.cam_id
+        query_cams = sorted({int(cam) for s in self.selections for cam in np.unique(cam_id[s.query])})
+        gallery_cams = sorted({int(cam) for s in self.selections for cam in np.unique(cam_id[s.gallery])})
+        mean = f", mean of {len(self.selections)} gallery draws" if len(self.selections) > 1 else ""
+        told = (
+            f"Rank-1 of the queries of one camera against the gallery images of another{mean}. A dashed cell: the "
+            "protocol does not compare them, or no query has a match there"
+        )
+        return _part("cameras", "Pairs of cameras", told, chart=camera_chart(means, query_cams, gallery_cams))
+
+    def hardest(self, num: int) -> Part:
+        """Queries whose first match stands furthest down, with what stands first instead."""
+        positions = choose_queries(self.ranking, self.table.pid[self.selection.query], "hardest", num)
+        whole = nearest_rows(self.matrix, self.table, self.selection, positions, len(self.selection.gallery))
+        cards = []
+        for position, nearest in zip(positions, whole, strict=True):
+            first = int(np.flatnonzero(nearest.is_match)[0])
+            tiles = [self.tile(nearest.query, "query")]
+            tiles.append(self.tile(int(nearest.rows[0]), "nearest", bool(nearest.is_match[0])))
+            if first:
+                tiles.append(self.tile(int(nearest.rows[first]), f"place {first + 1}", True))
+            path, precision = self.table.path[nearest.query], self.ranking.ap[position]
+            cards.append(dict(tiles=tiles, told=f"{path}: first match at place {first + 1}, AP {precision:.1f} %"))
+        told = (
+            f"in {self.draw}, one a person: those whose first match stands furthest down, with what stands first "
+            "instead"
+        )
+        return _part("hardest", "Hardest queries", told, cards=cards)
+
+    def rankings(self, how: str, num: int, top: int) -> Part:
+        """The 'best' or the 'worst' queries, each with its ``top`` nearest gallery images."""
+        positions = choose_queries(self.ranking, self.table.pid[self.selection.query], how, num)
+        strips = []
+        for position, nearest in zip(
+            positions, nearest_rows(self.matrix, self.table, self.selection, positions, top), strict=True
+        ):
+            found = zip(nearest.rows, nearest.similarity, nearest.is_match, strict=True)
+            tiles = [self.tile(int(row), f"{score:.2f}", bool(match)) for row, score, match in found]
+            strips.append([self.tile(nearest.query, f"AP {self.ranking.ap[position]:.1f} %"), *tiles])
+        told = (
+            f"{how} average precision in {self.draw}, one query a person; nearest first, with the similarity. A solid "
+            "frame with a tick is the query's person, a dashed one with a cross somebody else"
+        )
+        return _part(how, f"{how.capitalize()} rankings", told, strips=strips, top=top)
+
+
+def _part(name: str, title: str, told: str, **content: Any) -> Part:
+    return dict(name=name, title=title, told=told, **dict(dict(chart="", cards=[], strips=[]), **content))
+
+
+def _document(results: Sequence[Result], chapters: Sequence[dict[str, Any]]) -> str:
+    """The whole HTML file: a table of all results, then a chapter for each."""
+    if not results:
+        raise ValueError("a report needs at least one result, found none")
+    measures = [MEASURE_NAMES[name] for name in MEASURES]
+    datasets = ", ".join(dict.fromkeys(f"{result.dataset} ({result.split})" for result in results))
+    return template("report.html").render(
+        title=f"Results on {datasets}",
+        dates=", ".join(dict.fromkeys(result.date for result in results if result.date)),
+        measures=measures,
+        overview=dict(
+            names=["data set", "setting", "feature", *measures, "draws", "queries", "left out", "gallery"],
+            rows=[_overview_row(result) for result in results],
+        ),
+        chapters=chapters,
+    )
+
+
+def _overview_row(result: Result) -> list:
+    mean, std = result.mean, result.std
+    values = [dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}") if std else f"{mean[n]:.2f}" for n in MEASURES]
+    counts = map(_span, (result.num_queries, result.num_left_out, result.num_gallery))
+    return [result.dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
+
+
+def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str, Any]:
+    """One result as the template shows it: its numbers, what they are, its CMC, the other parts."""
     told = f"{result.cmc_kind} CMC"
     if result.num_trials > 1:
         told += f"; the line is the mean of {result.num_trials} gallery draws, the band one standard deviation"
-    cmc = section("cmc", number, "Matched within rank", told, cmc_chart(result.cmc))
-    return element(
-        "article",
-        heading(result)
-        + facts(result, number)
-        + element("div", cmc + "".join(parts[:1]), class_="pair")
-        + "".join(parts[1:])
-        + (element("p", escape(note), class_="note") if note else ""),
-        id=f"result-{number}",
+    mean, std = result.mean, result.std
+    trials = enumerate(result.trials if result.num_trials > 1 else [])
+    return dict(
+        kicker=f"{result.dataset} {result.split}",
+        name=f"{result.setting or result.protocol}, {result.feature_label}",
+        headline=[
+            dict(name=MEASURE_NAMES[name], mean=f"{mean[name]:.1f}", std=f"{std[name]:.1f}" if std else "")
+            for name in HEADLINE
+        ],
+        facts=_facts(result),
+        draws=[[f"draw {trial}", *(f"{result.values[name][i]:.2f}" for name in MEASURES)] for i, trial in trials],
+        parts=[_part("cmc", "Matched within rank", told, chart=cmc_chart(result.cmc)), *parts],
+        note=note,
     )
 
 
-def _draw(result: Result) -> str:
-    return f"gallery draw {result.trials[0]}" if result.num_trials > 1 else "the gallery"
+def _facts(result: Result) -> dict[str, object]:
+    """Everything that says what the numbers are."""
+    return {
+        "data set": result.dataset,
+        "split": result.split,
+        "protocol": result.protocol,
+        "mode": result.mode,
+        "shots": result.shots,
+        "lineage of gallery draws": result.lineage,
+        "direction": result.direction,
+        "convention": result.convention,
+        "ignored gallery images": result.exclusion,
+        "CMC": result.cmc_kind,
+        "feature": result.feature,
+        "mirrored images added": "yes" if result.flip else "no",
+        "re-ranking": "k-reciprocal" if result.rerank else "none",
+        "gallery draws": f"{result.num_trials} (no. {', '.join(map(str, result.trials))})",
+        "queries used": _span(result.num_queries),
+        "queries left out (no match)": _span(result.num_left_out),
+        "gallery images": _span(result.num_gallery),
+        "checkpoint": result.checkpoint,
+        "checkpoint SHA-256": result.checkpoint_sha256,
+        "config hash": result.config_hash,
+        "versions": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
+        "measured": result.date,
+    }
 
 
-def _distances(number: int, evaluation: Evaluation, table: FeatureTable, matrix: np.ndarray) -> str:
-    pairs = pair_distances(matrix, table, evaluation.selections[0])
-    if pairs is None:
-        return section("distances", number, "Distances", "Every pair is of one kind: there is nothing to compare.", "")
-    some = "" if pairs.num_queries == pairs.total_queries else f" of {pairs.num_queries:,} queries"
-    told = (
-        f"pairs{some} that the protocol compares in {_draw(evaluation.result)}. A pair of one person is nearer than "
-        f"one of two in {pairs.area:.1f} % of cases; {pairs.found_at(0.01):.1f} % are nearer than 99 % of the others"
-    )
-    return section("distances", number, "Distances", told, distance_chart(pairs))
-
-
-def _cameras(number: int, evaluation: Evaluation, table: FeatureTable, matrix: np.ndarray) -> str:
-    selections = evaluation.selections
-    every = [camera_pair_values(matrix, table, selection) for selection in selections]
-    means = {}
-    for pair in sorted({pair for values in every for pair in values}):
-        found = [values[pair] for values in every if pair in values]
-        means[pair] = {name: float(np.mean([values[name] for values in found])) for name in found[0]}
-    query_cams = sorted({int(cam) for s in selections for cam in np.unique(table.cam_id[s.query])})
-    gallery_cams = sorted({int(cam) for s in selections for cam in np.unique(table.cam_id[s.gallery])})
-    mean = f", mean of {len(selections)} gallery draws" if len(selections) > 1 else ""
-    told = (
-        f"Rank-1 of the queries of one camera against the gallery images of another{mean}. A dashed cell: the protocol "
-        "does not compare them, or no query has a match there"
-    )
-    chart = camera_chart(means, query_cams, gallery_cams)
-    return section("cameras", number, "Pairs of cameras", told, chart)
-
-
-def _hardest(
-    number: int, evaluation: Evaluation, table: FeatureTable, matrix: np.ndarray, tiles: Tiles, num: int
-) -> str:
-    ranking, selection = evaluation.rankings[0], evaluation.selections[0]
-    positions = choose_queries(ranking, table.pid[selection.query], "hardest", num)
-    cards = []
-    for position, nearest in zip(
-        positions, nearest_rows(matrix, table, selection, positions, len(selection.gallery)), strict=True
-    ):
-        first = int(np.flatnonzero(nearest.is_match)[0])
-        shown = [
-            tiles.tile(nearest.query, "query"),
-            tiles.tile(int(nearest.rows[0]), "nearest", bool(nearest.is_match[0])),
-        ]
-        if first:
-            shown.append(tiles.tile(int(nearest.rows[first]), f"place {first + 1}", True))
-        told = f"{table.path[nearest.query]}: first match at place {first + 1}, AP {ranking.ap[position]:.1f} %"
-        cards.append(tiles.card(shown, told))
-    told = (
-        f"in {_draw(evaluation.result)}, one a person: those whose first match stands furthest down, with what stands "
-        "first instead"
-    )
-    return section("hardest", number, "Hardest queries", told, element("div", "".join(cards), class_="cards"))
-
-
-def _rankings(
-    number: int,
-    evaluation: Evaluation,
-    table: FeatureTable,
-    matrix: np.ndarray,
-    tiles: Tiles,
-    how: str,
-    num: int,
-    top: int,
-) -> str:
-    ranking, selection = evaluation.rankings[0], evaluation.selections[0]
-    positions = choose_queries(ranking, table.pid[selection.query], how, num)
-    found = nearest_rows(matrix, table, selection, positions, top)
-    strips = [
-        tiles.strip(nearest, top, f"AP {ranking.ap[position]:.1f} %")
-        for position, nearest in zip(positions, found, strict=True)
-    ]
-    told = (
-        f"{how} average precision in {_draw(evaluation.result)}, one query a person; nearest first, with the "
-        "similarity. A solid frame with a tick is the query's person, a dashed one with a cross somebody else"
-    )
-    return section(how, number, f"{how.capitalize()} rankings", told, "".join(strips))
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

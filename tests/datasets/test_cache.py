@@ -322,3 +322,12 @@ def test_an_error_of_a_builder_frees_the_lock(root, monkeypatch):
         with pytest.raises(OSError, match="broken disk"):
             build(root)
     assert build(root)[0].any()
+
+
+def test_where_the_file_system_has_no_locks_it_is_built_all_the_same(root, monkeypatch, messages):
+    def no_locks(lock, **kwargs):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(image_cache.FileLock, "acquire", no_locks)
+    assert build(root)[0].any()
+    assert any("cannot be locked" in text and "No locks available" in text for text in messages)

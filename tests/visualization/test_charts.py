@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from mscmreid.visualization.charts import camera_chart, cmc_chart
-from mscmreid.visualization.svg import Plot, element, round_ticks
+from mscmreid.visualization.charts import Plot, camera_chart, cmc_chart, round_ticks
 
 
 def texts(svg: str) -> list[str]:
@@ -20,7 +19,7 @@ def test_the_cmc_line_is_the_mean_and_the_band_a_standard_deviation():
     curves = np.array([[50.0, 70, 90], [60, 80, 94]])
     svg = cmc_chart(curves)
     root = ElementTree.fromstring(svg)
-    plot = Plot((1, 3), (40, 100), top=28)
+    plot = Plot((1, 3), (40, 100))
     line = root.find(".//polyline").get("points").split()
     expected = [f"{plot.x(rank):.1f},{plot.y(mean):.1f}" for rank, mean in ((1, 55), (2, 75), (3, 92))]
     assert line == expected
@@ -53,7 +52,3 @@ def test_ticks_are_round_and_inside(low, high, expected):
     assert expected is None or ticks == expected
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
     assert all(re.fullmatch(r"-?\d+(\.\d)?", f"{tick:g}") for tick in ticks)
-
-
-def test_attributes_are_escaped():
-    assert element("p", "x", title='a"<b', class_="c") == '<p title="a&quot;&lt;b" class="c">x</p>'

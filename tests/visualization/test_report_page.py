@@ -27,6 +27,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.images: list[str] = []
         self.words: list[str] = []
+        self.titles: list[str] = []
         self.feed(text)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -36,6 +37,7 @@ class Page(HTMLParser):
         self.ids += [values["id"]] if "id" in values else []
         self.links += [values[name] for name in ("href", "src", "srcset", "data", "action") if name in values]
         self.images += [values["src"]] if tag == "img" else []
+        self.titles += [values["title"]] if tag == "figure" else []
         if tag not in VOID:
             self.open.append(tag)
 
@@ -121,13 +123,16 @@ def test_reranked_results_have_no_neighbours_of_the_plain_features(table):
     assert "best-1" in page.ids and "best-2" not in page.ids and "cmc-2" in page.ids
 
 
-def test_names_cannot_break_the_page(table):
+def test_names_cannot_break_the_page():
+    table = toy_table()
+    table.path[:] = [f'"><script>&{path}' for path in table.path]
     evil = GeneralProtocol(
         dict(modality="infrared"), dict(modality="visible"), name='<b>"own" & more</b><script>', trials=1
     )
     html = evaluation_report(evaluate(table, [evil], ["feat_bn"]), table, data_root=None)
     page = Page(html)
     assert "<script" not in html and '<b>"own" & more</b><script>' in page.text
+    assert page.titles and all(title.startswith('"><script>&cam') for title in page.titles)
 
 
 def test_a_protocol_without_draws_has_no_deviation(table):

@@ -1,0 +1,31 @@
+"""The Jinja2 templates of this package; whatever is put into one is escaped."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import SupportsFloat
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+
+def template(name: str) -> Template:
+    """``templates/<name>``; a name that it uses and is not given is an error."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mscmreid.visualization"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = _short
+    return environment
+
+
+def _short(number: SupportsFloat) -> str:
+    """A coordinate: one digit behind the point, none if it is 0."""
+    return f"{float(number):.1f}".removesuffix(".0")
