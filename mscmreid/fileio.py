@@ -63,7 +63,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def atomic_save(content: Any, path: str | Path) -> None:
-    """``torch.save`` to a temporary name beside ``path``, then move into place: there is never half a file there."""
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file whole or not at all."""
     with written_atomically(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_text(text, encoding="utf-8")

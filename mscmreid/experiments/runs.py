@@ -1,4 +1,4 @@
-"""Several configs with several seeds: run one after another, side by side or as separate jobs, and resumed."""
+"""Several configs with several seeds, on several splits: run one by one, side by side or as jobs, and resumed."""
 
 from __future__ import annotations
 
@@ -16,55 +16,172 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.apis.config import config_hash, load_config
-from mscmreid.engine.runner.checkpoint import trained_checkpoint, write_text
+from mscmreid.apis.config import LOADERS, config_hash, load_config
+from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.evaluation import load_results
+from mscmreid.fileio import sha256_of, write_text
 
 RECORD = "ablate.json"
 WHICH = ("last", "best")
+SPLITS = tuple(range(1, 11))
+"""RegDB's; each is a training and a test, a published number is their mean."""
 
 Call = Callable[[Sequence[str], Path], int]
 """Runs a command, its output appended to a file; returns the exit status."""
 
 
 @dataclass(frozen=True)
-class AblationRun:
-    """One config with one seed.
+class Plan:
+    """What is run; each combination of config, seed and split is a run.
 
     Attributes:
-        config: file.
-        seed: ``randomness.seed`` of the run.
-        folder: its own work folder.
-        options: ``KEY=VALUE`` texts for ``--cfg-options``, besides the seed's.
+        configs: files, each with a name of its own.
+        seeds: different numbers, not negative; ``randomness.seed`` of the runs.
+        work_dir: folder of all runs and of the table.
+        splits: numbers out of 1 to 10, for configs on RegDB; empty: the split that each config says.
+        options: ``KEY=VALUE`` texts of ``--cfg-options`` for every run.
         values: the same, parsed.
-        which: test the 'last' or the 'best' epoch.
+        which: test the 'last' epoch of a training or the 'best' in its validation.
+        checkpoints: a path with ``{split}``, ``{seed}``, ``{config}`` in it: test these, train nothing.
+        rerank: add k-reciprocal re-ranked rows to the results.
+        flip: add the features of the mirrored images.
     """
 
+    configs: Sequence[str | Path]
+    work_dir: str | Path
+    seeds: Sequence[int] = (0,)
+    splits: Sequence[int] = ()
+    options: Sequence[str] = ()
+    values: Mapping[str, Any] | None = None
+    which: str = "last"
+    checkpoints: str | None = None
+    rerank: bool = False
+    flip: bool = False
+
+    @property
+    def test_options(self) -> list[str]:
+        """Options of ``test.py``."""
+        return [f"--{name}" for name in ("rerank", "flip") if getattr(self, name)]
+
+    @property
+    def results_name(self) -> str:
+        """Name of a run's results file: what was tested is a part of it, so no test hides another."""
+        tested = "given" if self.checkpoints else self.which
+        return "_".join(["results", tested, *(option[2:] for option in self.test_options)]) + ".json"
+
+    def runs(self) -> list[Run]:
+        """One run for each split of each seed of each config, in ``work_dir/<config>/seed_<seed>[/split_<split>]``.
+
+        Raises:
+            FileNotFoundError: a config or a checkpoint is missing.
+            ValueError: no config, two of one name, no or repeated or negative seeds, unknown or repeated splits, a
+                config that is not on RegDB with splits, an option that an axis sets, another ``which``, checkpoints
+                that do not name a file for each run.
+        """
+        paths = [Path(config) for config in self.configs]
+        self._check(paths)
+        runs = [
+            Run(self, path, seed, split) for path in paths for seed in self.seeds for split in self.splits or (None,)
+        ]
+        for run in runs:
+            if run.checkpoint and not run.checkpoint.is_file():
+                raise FileNotFoundError(
+                    f"{run.title}: expected a checkpoint at {run.checkpoint.absolute()}, found none"
+                )
+        return runs
+
+    def _check(self, paths: list[Path]) -> None:
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(f"expected config files, found none at {', '.join(missing)}")
+        names = [path.stem for path in paths]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"expected configs with a name of their own each, found {names}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"expected different seeds, 0 or more, found {list(self.seeds)}")
+        if len(set(self.splits)) < len(self.splits) or not set(self.splits) <= set(SPLITS):
+            raise ValueError(f"splits must be different numbers from 1 to 10, found {list(self.splits)}")
+        if self.which not in WHICH:
+            raise ValueError(f"which must be one of {WHICH}, found {self.which!r}")
+        for key in self.values or {}:
+            if key == "randomness.seed" or (self.splits and key.split(".")[-1] == "split_id"):
+                raise ValueError(f"{key} is set for each run: choose with --seeds and --splits")
+        if self.checkpoints is not None:
+            axes = dict(config=len(paths) > 1, seed=len(self.seeds) > 1, split=bool(self.splits))
+            for axis in (axis for axis, is_needed in axes.items() if is_needed):
+                if f"{{{axis}}}" not in self.checkpoints:
+                    raise ValueError(
+                        f"checkpoints must name a file for each {axis}, with {{{axis}}} in it, found "
+                        f"{self.checkpoints!r}"
+                    )
+        for path in paths if self.splits else []:
+            cfg = load_config(path, self.values)
+            for name in ("test_dataloader",) if self.checkpoints else LOADERS:
+                dataset = cfg[name].dataset if cfg.get(name) else None
+                if dataset is not None and "split_id" not in dataset:
+                    raise ValueError(
+                        f"{path}: {name}.dataset must be RegDB with a split_id to have splits, found {dict(dataset)}"
+                    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One config with one seed, on one split.
+
+    Attributes:
+        plan: which it belongs to.
+        config: file.
+        seed: ``randomness.seed``.
+        split: number, or None where the config says it.
+    """
+
+    plan: Plan
     config: Path
     seed: int
-    folder: Path
-    options: tuple[str, ...]
-    values: Mapping[str, Any]
-    which: str
+    split: int | None = None
 
     @property
     def title(self) -> str:
         """The run's name in messages."""
-        return f"{self.config.stem}, seed {self.seed}"
+        return f"{self.config.stem}, seed {self.seed}" + (f", split {self.split}" if self.split else "")
+
+    @property
+    def seed_folder(self) -> Path:
+        """What the splits of one config and seed share."""
+        return Path(self.plan.work_dir, self.config.stem, f"seed_{self.seed}")
+
+    @property
+    def folder(self) -> Path:
+        """Its own work folder."""
+        return self.seed_folder / f"split_{self.split}" if self.split else self.seed_folder
 
     @property
     def results(self) -> Path:
         """Its results file; it is there when the test is over, not before."""
-        return self.folder / f"results_{self.which}.json"
+        return self.folder / self.plan.results_name
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to test, where it is given."""
+        names = {"{config}": self.config.stem, "{seed}": str(self.seed), "{split}": str(self.split)}
+        path = self.plan.checkpoints
+        for name, value in names.items():
+            path = path and path.replace(name, value)
+        return Path(path) if path else None
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """The options that make it this run of its plan."""
+        return {"randomness.seed": self.seed, **({"split_id": self.split} if self.split else {})}
 
     @property
     def all_options(self) -> list[str]:
         """``--cfg-options`` of its training and test."""
-        return ["--cfg-options", *self.options, f"randomness.seed={self.seed}"]
+        return ["--cfg-options", *self.plan.options, *(f"{key}={value}" for key, value in self.axes.items())]
 
     def load_config(self) -> Config:
-        """Its config, with options and seed."""
-        return load_config(self.config, {**self.values, "randomness.seed": self.seed})
+        """Its config, with options, seed and split."""
+        return load_config(self.config, {**(self.plan.values or {}), **self.axes})
 
 
 class Record:
@@ -74,7 +191,7 @@ class Record:
         ValueError: the folder holds a run of another config, or with other options.
     """
 
-    def __init__(self, run: AblationRun) -> None:
+    def __init__(self, run: Run) -> None:
         self.path = run.folder / RECORD
         wanted = config_hash(run.load_config())
         self.content: dict[str, Any] = dict(
@@ -102,72 +219,45 @@ class Record:
     def start(self) -> None:
         """Note that an attempt to train begins."""
         self.content["attempts"].append(dict(start=time.strftime("%Y-%m-%d %H:%M:%S"), seconds=None))
-        self._write()
+        self.write()
 
     def stop(self, seconds: float, trained: bool) -> None:
         """Note how long it took, and whether the training came to its end."""
         self.content["attempts"][-1]["seconds"] = round(seconds, 1)
         self.content["trained"] = trained
-        self._write()
+        self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Leave it in the folder."""
         write_text(json.dumps(self.content, indent=1) + "\n", self.path)
 
 
-def plan_runs(
-    configs: Sequence[str | Path],
-    seeds: Sequence[int],
-    work_dir: str | Path,
-    options: Sequence[str] = (),
-    values: Mapping[str, Any] | None = None,
-    which: str = "last",
-) -> list[AblationRun]:
-    """One run for each seed of each config, in ``work_dir/<config>/seed_<seed>``; configs first.
-
-    Args:
-        configs: files, each with a name of its own.
-        seeds: different numbers, not negative.
-        work_dir: folder of all runs and of the table.
-        options: ``KEY=VALUE`` texts for every run.
-        values: the same, parsed.
-        which: test the 'last' epoch of a training or the 'best' in its validation.
-
-    Raises:
-        FileNotFoundError: a config is missing.
-        ValueError: no config, two of one name, no or repeated or negative seeds, another ``which``.
-    """
-    paths = [Path(config) for config in configs]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"expected config files, found none at {', '.join(missing)}")
-    names = [path.stem for path in paths]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"expected configs with a name of their own each, found {names}")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"expected different seeds, 0 or more, found {list(seeds)}")
-    if which not in WHICH:
-        raise ValueError(f"which must be one of {WHICH}, found {which!r}")
-    return [
-        AblationRun(path, seed, Path(work_dir, path.stem, f"seed_{seed}"), tuple(options), dict(values or {}), which)
-        for path in paths
-        for seed in seeds
-    ]
-
-
-def is_finished(run: AblationRun) -> bool:
+def is_finished(run: Run) -> bool:
     """Whether the run's results are there.
 
     Raises:
-        ValueError: they, or the run in that folder, are of another config; the file is damaged.
+        ValueError: the run in that folder is of another config, the results are of another checkpoint; the file is
+            damaged.
     """
     Record(run)
-    return run.results.is_file() and bool(load_results(run.results))
+    if not run.results.is_file():
+        return False
+    results = load_results(run.results)
+    if run.checkpoint is not None and any(r.checkpoint_sha256 != sha256_of(run.checkpoint) for r in results):
+        raise ValueError(
+            f"{run.results} was made with another checkpoint than {run.checkpoint}: delete it to test again"
+        )
+    return bool(results)
 
 
-def job_command(run: AblationRun, script: str, work_dir: str | Path) -> str:
+def job_command(run: Run, script: str, processes: int = 1) -> str:
     """The shell command that does this run alone, as a separate job, and writes no table."""
-    command = [script, str(run.config), "--seeds", str(run.seed), "--work-dir", str(work_dir), "--which", run.which]
-    return shlex.join(["python", *command, "--no-table", *(["--cfg-options", *run.options] if run.options else [])])
+    plan = run.plan
+    command = ["python", script, str(run.config), "--seeds", str(run.seed), "--work-dir", str(plan.work_dir)]
+    command += ["--splits", str(run.split)] if run.split else []
+    command += ["--checkpoints", plan.checkpoints] if plan.checkpoints else ["--which", plan.which]
+    command += plan.test_options + (["--processes", str(processes)] if processes > 1 else [])
+    return shlex.join([*command, "--no-table", *(["--cfg-options", *plan.options] if plan.options else [])])
 
 
 class Processes:
@@ -203,70 +293,80 @@ class Processes:
             process.terminate()
 
 
-def do_run(run: AblationRun, tools: Path, call: Call) -> str | None:
+def do_run(run: Run, tools: Path, call: Call, processes: int = 1) -> str | None:
     """Train (or go on training) and test one run.
 
     Args:
         run: not finished.
         tools: folder of ``train.py`` and ``test.py``.
         call: runs a command.
+        processes: that train and test together, on this machine.
 
     Returns:
         None, or what went wrong.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     record, log = Record(run), run.folder / "ablate.log"
-    where = ["--work-dir", str(run.folder)]
-    if not record.is_trained:
+    python, where = [sys.executable], ["--work-dir", str(run.folder)]
+    if processes > 1:
+        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        where += ["--launcher", "pytorch"]
+    if run.checkpoint is None and not record.is_trained:
         record.start()
         start = time.monotonic()
-        command = [sys.executable, str(tools / "train.py"), str(run.config), *where, "--resume", *run.all_options]
+        command = [*python, str(tools / "train.py"), str(run.config), *where, "--resume", *run.all_options]
         status = call(command, log)
         record.stop(time.monotonic() - start, trained=status == 0)
         if status:
             return _failure(run, "training", status, log)
-    checkpoint = trained_checkpoint(run.folder, run.which)
-    command = [sys.executable, str(tools / "test.py"), str(run.config), str(checkpoint), *where]
-    status = call([*command, "--out-json", str(run.results), *run.all_options], log)
+    record.write()
+    checkpoint = run.checkpoint or trained_checkpoint(run.folder, run.plan.which)
+    command = [*python, str(tools / "test.py"), str(run.config), str(checkpoint), *where]
+    command += ["--out-json", str(run.results), *run.plan.test_options, *run.all_options]
+    status = call(command, log)
     if status:
         return _failure(run, "test", status, log)
     load_results(run.results)
     return None
 
 
-def _failure(run: AblationRun, part: str, status: int, log: Path) -> str:
+def _failure(run: Run, part: str, status: int, log: Path) -> str:
     tail = "\n    ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
     return f"{run.title}: the {part} ended with status {status}; the end of {log}:\n    {tail}"
 
 
-def run_all(runs: Sequence[AblationRun], tools: Path, jobs: int = 1, say: Callable[[str], None] = print) -> list[str]:
+def run_all(
+    runs: Sequence[Run], tools: Path, jobs: int = 1, say: Callable[[str], None] = print, processes: int = 1
+) -> list[str]:
     """Do all runs that are not finished; one that fails does not keep the others from running.
 
     Interrupted (KeyboardInterrupt, SystemExit), it ends the processes it started; the next call goes on from there.
 
     Args:
-        runs: of :func:`plan_runs`.
+        runs: of :meth:`Plan.runs`.
         tools: folder of ``train.py`` and ``test.py``.
         jobs: how many run at a time.
         say: takes a line a run.
+        processes: of each run.
 
     Returns:
         What went wrong, an entry a failed run.
 
     Raises:
-        ValueError: ``jobs`` is less than 1; a folder holds a run of another config (told before anything is run).
+        ValueError: ``jobs`` or ``processes`` is less than 1; a folder holds a run of another config (told before
+            anything is run).
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, found {jobs}")
+    if jobs < 1 or processes < 1:
+        raise ValueError(f"jobs and processes must be at least 1, found {jobs} and {processes}")
     finished = [run for run in runs if is_finished(run)]
     for run in finished:
         say(f"{run.title}: has results in {run.folder}, not done again")
-    processes, failures = Processes(), []
+    children, failures = Processes(), []
 
-    def one(run: AblationRun) -> str | None:
+    def one(run: Run) -> str | None:
         say(f"{run.title}: running in {run.folder}")
         try:
-            return do_run(run, tools, processes.call)
+            return do_run(run, tools, children.call, processes)
         except (ValueError, OSError) as error:
             return f"{run.title}: {error}"
 
@@ -279,6 +379,6 @@ def run_all(runs: Sequence[AblationRun], tools: Path, jobs: int = 1, say: Callab
                 say(failure or f"{futures[future].title}: done")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            processes.stop()
+            children.stop()
             raise
     return failures

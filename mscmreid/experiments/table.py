@@ -1,4 +1,4 @@
-"""The table of several configs with several seeds: Markdown, CSV and a plot."""
+"""The table of several configs with several seeds and splits: Markdown, CSV and a plot."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mscmreid.apis.config import load_config
-from mscmreid.evaluation import Result, load_results
+from mscmreid.apis.config import config_hash, load_config
+from mscmreid.apis.test import set_test_options
+from mscmreid.engine.runner.checkpoint import read_checkpoint
+from mscmreid.evaluation import Result, load_results, over_splits, save_results, split_table, terminal_table
 from mscmreid.evaluation.table import check_comparable
 from mscmreid.experiments.costs import ModelInfo, model_info
-from mscmreid.experiments.runs import AblationRun, Record, is_finished
-from mscmreid.fileio import written_atomically
+from mscmreid.experiments.runs import SPLITS, Record, Run, is_finished
+from mscmreid.fileio import write_text, written_atomically
+from mscmreid.tables import markdown_table
 
 MEASURES = ("R1", "mAP", "mINP")
 NAME = "ablation"
@@ -33,15 +36,15 @@ class TableRow:
     Attributes:
         name: of the config.
         info: what its model costs.
-        num_runs: seeds that were asked for.
-        seeds: those that are finished.
-        results: protocol setting -> one result a finished seed, all of one feature.
+        num_seeds: seeds that were asked for.
+        seeds: those that are finished, on all splits.
+        results: protocol setting -> one result a finished seed (over its splits), all of one feature.
         seconds: training time of each finished seed, and whether all of it is known.
     """
 
     name: str
     info: ModelInfo
-    num_runs: int
+    num_seeds: int
     seeds: list[int] = field(default_factory=list)
     results: dict[str, list[Result]] = field(default_factory=dict)
     seconds: list[tuple[float, bool]] = field(default_factory=list)
@@ -52,15 +55,15 @@ class TableRow:
         return next((results[0].feature_label for results in self.results.values()), "")
 
     def values(self, setting: str, measure: str) -> list[float]:
-        """The measure in percent, one value a finished seed (each the mean over its gallery draws)."""
+        """The measure in percent, one value a finished seed (each the mean over its gallery draws or splits)."""
         return [result.mean[measure] for result in self.results.get(setting, [])]
 
 
-def collect_rows(runs: Sequence[AblationRun], feature: str | None = None) -> list[TableRow]:
+def collect_rows(runs: Sequence[Run], feature: str | None = None) -> list[TableRow]:
     """One row a config, in the order of the runs.
 
     Args:
-        runs: of :func:`mscmreid.experiments.runs.plan_runs`.
+        runs: of :meth:`mscmreid.experiments.runs.Plan.runs`.
         feature: of which to report the results; None: each config's first one.
 
     Raises:
@@ -68,17 +71,18 @@ def collect_rows(runs: Sequence[AblationRun], feature: str | None = None) -> lis
     """
     rows: dict[str, TableRow] = {}
     first: dict[str, tuple[str, Result]] = {}
-    for run in runs:
-        name = run.config.stem
+    for members in runs_by_seed(runs):
+        run, name = members[0], members[0].config.stem
         if name not in rows:
-            cfg = load_config(run.config, run.values)
-            rows[name] = TableRow(name, model_info(cfg), sum(other.config == run.config for other in runs))
-        if not is_finished(run):
+            info = model_info(load_config(run.config, run.plan.values))
+            rows[name] = TableRow(name, info, len(run.plan.seeds))
+        if not all(is_finished(member) for member in members):
             continue
         row = rows[name]
         row.seeds.append(run.seed)
-        row.seconds.append(Record(run).training_seconds)
-        for result in _of_feature(load_results(run.results), feature, run):
+        times = [Record(member).training_seconds for member in members]
+        row.seconds.append((sum(seconds for seconds, _ in times), all(known for _, known in times)))
+        for result in _of_feature(results_of(members), feature, run):
             owner, known = first.setdefault(result.setting, (name, result))
             check_comparable(known, result, (owner, name))
             row.results.setdefault(result.setting, []).append(result)
@@ -87,7 +91,60 @@ def collect_rows(runs: Sequence[AblationRun], feature: str | None = None) -> lis
     return list(rows.values())
 
 
-def _of_feature(results: Sequence[Result], feature: str | None, run: AblationRun) -> list[Result]:
+def runs_by_seed(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of one config and seed together: its splits."""
+    groups: dict[Path, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.seed_folder, []).append(run)
+    return list(groups.values())
+
+
+def results_of(runs: Sequence[Run]) -> list[Result]:
+    """Results of one config and seed, all of whose ``runs`` are finished; with splits, over them.
+
+    Raises:
+        ValueError: the splits were not tested in the same way.
+    """
+    run = runs[0]
+    if run.split is None:
+        return load_results(run.results)
+    cfg = Run(run.plan, run.config, run.seed, SPLITS[0]).load_config()
+    set_test_options(cfg, run.plan.rerank, run.plan.flip)
+    checkpoint = run.plan.checkpoints or f"{run.seed_folder / 'split_{split}'}: {run.plan.which} epoch"
+    return over_splits([load_results(member.results) for member in runs], checkpoint, config_hash(cfg))
+
+
+def write_splits(runs: Sequence[Run]) -> list[Path]:
+    """For each config and seed with all its splits finished, ``splits_*.json`` (the results over the splits) and
+    ``splits_*.txt`` (the same as a table with every split) in the folder of the seed.
+
+    Returns:
+        The text files.
+    """
+    written = []
+    for members in runs_by_seed(runs):
+        if members[0].split is None or not all(is_finished(member) for member in members):
+            continue
+        results = results_of(members)
+        parts = [terminal_table(results), *(split_table(result) for result in results)]
+        if len(members) < len(SPLITS):
+            parts.append(f"Only {len(members)} of the {len(SPLITS)} splits: not comparable with published numbers.")
+        if unknown := [run.split for run in members if run.checkpoint and not _trained_split(run.checkpoint)]:
+            parts.append(f"The checkpoints of the splits {unknown} do not say which split they were trained on.")
+        path = members[0].seed_folder / members[0].plan.results_name.replace("results_", "splits_")
+        save_results(results, path)
+        write_text("\n\n".join(parts) + "\n", path.with_suffix(".txt"))
+        written.append(path.with_suffix(".txt"))
+    return written
+
+
+def _trained_split(checkpoint: Path) -> str | None:
+    """The split that a checkpoint says it was trained on."""
+    meta = read_checkpoint(checkpoint).get("meta", {})
+    return (meta.get("dataset_meta") or {}).get("split")
+
+
+def _of_feature(results: Sequence[Result], feature: str | None, run: Run) -> list[Result]:
     plain = [result for result in results if not result.rerank]
     feature = feature or plain[0].feature
     found = [result for result in plain if result.feature == feature]
@@ -137,17 +194,17 @@ def markdown(rows: Sequence[TableRow], notes: Sequence[str], baseline: str | Non
     columns = [(setting, measure) for setting in settings_of(rows) for measure in MEASURES]
     head = ["config", "seeds", "feature", *(f"{setting} {measure}" for setting, measure in columns)]
     head += ["parameters", "GFLOPs/image train", "GFLOPs/image test", "training time"]
-    lines = [*notes, "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for row in rows:
-        seeds = str(len(row.seeds)) if len(row.seeds) == row.num_runs else f"{len(row.seeds)} of {row.num_runs}"
+        seeds = str(len(row.seeds)) if len(row.seeds) == row.num_seeds else f"{len(row.seeds)} of {row.num_seeds}"
         cells = [row.name, seeds, row.feature]
         for setting, measure in columns:
             other = base.values(setting, measure) if base and base is not row else []
             cells.append(_cell(row.values(setting, measure), other))
         cells += [f"{row.info.num_parameters / 1e6:.2f} M"]
         cells += [f"{flops / 1e9:.3g}" for flops in (row.info.training_flops, row.info.inference_flops)]
-        lines.append("| " + " | ".join([*cells, _time(row.seconds)]) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([*cells, _time(row.seconds)])
+    return "\n".join([*notes, "", markdown_table(head, lines)]) + "\n"
 
 
 def _baseline(rows: Sequence[TableRow], name: str | None) -> TableRow | None:
@@ -228,7 +285,6 @@ def write_table(
     """
     paths = [Path(work_dir, f"{NAME}.{kind}") for kind in ("md", "csv", "png")]
     for path, text in zip(paths, (markdown(rows, notes, baseline), csv_text(rows)), strict=False):
-        with written_atomically(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(text, path)
     plot(rows, paths[2])
     return paths

@@ -208,7 +208,7 @@ def _kill_group(process: multiprocessing.Process) -> None:
 def half_written(work_dir: Path) -> set[tuple[str, int]]:
     """(name, inode) of checkpoints that are, or were when their process died, being written."""
     found = set()
-    for path in work_dir.glob(".*.pth.tmp"):
+    for path in work_dir.glob(".*.pth.*.tmp"):
         try:
             found.add((path.name, path.stat().st_ino))
         except FileNotFoundError:  # moved into place meanwhile

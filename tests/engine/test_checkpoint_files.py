@@ -107,8 +107,8 @@ def test_a_full_disk_is_said_and_the_old_file_stays(tmp_path, monkeypatch):
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     write(tmp_path / "epoch_1.pth")
-    (tmp_path / ".epoch_2.pth.tmp").write_bytes(b"half")
-    assert ckpt.remove_leftovers(tmp_path) == [".epoch_2.pth.tmp"]
+    (tmp_path / ".epoch_2.pth.123.tmp").write_bytes(b"half")
+    assert ckpt.remove_leftovers(tmp_path) == [".epoch_2.pth.123.tmp"]
     assert [p.name for p in tmp_path.iterdir()] == ["epoch_1.pth"]
 
 

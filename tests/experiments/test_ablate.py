@@ -16,7 +16,7 @@ from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.evaluation import Result, save_results
 from mscmreid.experiments import table as ablation_table
 from mscmreid.experiments.costs import ModelInfo
-from mscmreid.experiments.runs import Record, is_finished, job_command, plan_runs, run_all
+from mscmreid.experiments.runs import Plan, Record, is_finished, job_command, run_all
 from mscmreid.experiments.table import collect_rows, csv_text, markdown, mean_and_std, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +41,14 @@ here, args = pathlib.Path(__file__).parent, sys.argv[1:]
 with open(here / "calls.txt", "a") as file:
     file.write("test " + " ".join(args) + "\\n")
 content = json.loads((here / "template.json").read_text())
-seed = float(args[-1].split("=")[1])
+axes = dict(arg.split("=") for arg in args[args.index("--cfg-options") + 1:])
+seed = float(axes["randomness.seed"]) + 10 * float(axes.get("split_id", 0))
 for result in content["results"]:
+    if "split_id" in axes:
+        result["split"], result["trials"] = axes["split_id"], [0]
+        for name in ("num_queries", "num_left_out", "num_gallery", "cmc"):
+            result[name] = result[name][:1]
+        result["values"] = {name: values[:1] for name, values in result["values"].items()}
     result["values"]["R1"] = [value + seed for value in result["values"]["R1"]]
 pathlib.Path(args[args.index("--out-json") + 1]).write_text(json.dumps(content))
 """
@@ -95,12 +101,16 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation_table, "model_info", lambda cfg: info)
 
 
+def runs_of(configs, seeds, work_dir, **more) -> list:
+    return Plan(configs, work_dir, seeds, **more).runs()
+
+
 def calls(tools: Path) -> list[str]:
     return (tools / "calls.txt").read_text().splitlines()
 
 
 def test_every_config_runs_with_every_seed_and_then_nothing_is_left_to_do(configs, tools, tmp_path):
-    runs = plan_runs(configs, [0, 1], tmp_path / "out", ["model.depth=18"], {"model.depth": 18})
+    runs = runs_of(configs, [0, 1], tmp_path / "out", options=["model.depth=18"], values={"model.depth": 18})
     said: list[str] = []
     assert run_all(runs, tools, say=said.append) == []
     out = tmp_path / "out" / "first" / "seed_1"
@@ -116,7 +126,7 @@ def test_every_config_runs_with_every_seed_and_then_nothing_is_left_to_do(config
 
 
 def test_a_test_that_was_cut_off_is_done_again_without_training(configs, tools, tmp_path):
-    runs = plan_runs(configs[:1], [0], tmp_path / "out")
+    runs = runs_of(configs[:1], [0], tmp_path / "out")
     run_all(runs, tools, say=lambda line: None)
     runs[0].results.unlink()
     run_all(runs, tools, say=lambda line: None)
@@ -125,7 +135,7 @@ def test_a_test_that_was_cut_off_is_done_again_without_training(configs, tools, 
 
 def test_interrupted_it_ends_its_children_and_goes_on_with_the_unfinished_run(configs, tools, tmp_path):
     (tools / "hang").touch()
-    runs = plan_runs(configs[:1], [0, 1], tmp_path / "out")
+    runs = runs_of(configs[:1], [0, 1], tmp_path / "out")
 
     def interrupt(line: str) -> None:
         if line.endswith("done"):
@@ -146,7 +156,7 @@ def test_interrupted_it_ends_its_children_and_goes_on_with_the_unfinished_run(co
 
 def test_a_failed_run_is_told_with_its_last_lines_and_the_others_go_on(configs, tools, tmp_path):
     (tools / "fail").touch()
-    runs = plan_runs(configs, [1, 0], tmp_path / "out")
+    runs = runs_of(configs, [1, 0], tmp_path / "out")
     failures = run_all(runs, tools, say=lambda line: None)
     assert len(failures) == 2
     assert "first, seed 1: the training ended with status 1" in failures[0] and "out of paper" in failures[0]
@@ -154,23 +164,27 @@ def test_a_failed_run_is_told_with_its_last_lines_and_the_others_go_on(configs, 
 
 
 def test_a_folder_with_a_run_of_another_config_is_refused_before_anything_runs(configs, tools, tmp_path):
-    runs = plan_runs(configs, [0], tmp_path / "out")
+    runs = runs_of(configs, [0], tmp_path / "out")
     run_all(runs, tools, say=lambda line: None)
     configs[1].write_text("model = dict(width=7)\n")
     with pytest.raises(ValueError, match=r"second/seed_0 holds a run of .*second\.py as it was then"):
-        run_all(plan_runs(configs, [0], tmp_path / "out"), tools, say=lambda line: None)
+        run_all(runs_of(configs, [0], tmp_path / "out"), tools, say=lambda line: None)
     assert len(calls(tools)) == 4
 
 
 def test_wrong_plans_are_refused(configs, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.py"):
-        plan_runs([*configs, "none.py"], [0], tmp_path)
+        runs_of([*configs, "none.py"], [0], tmp_path)
     with pytest.raises(ValueError, match="a name of their own"):
-        plan_runs([configs[0], configs[0]], [0], tmp_path)
+        runs_of([configs[0], configs[0]], [0], tmp_path)
     with pytest.raises(ValueError, match="different seeds"):
-        plan_runs(configs, [1, 1], tmp_path)
+        runs_of(configs, [1, 1], tmp_path)
     with pytest.raises(ValueError, match="which"):
-        plan_runs(configs, [1], tmp_path, which="first")
+        runs_of(configs, [1], tmp_path, which="first")
+    with pytest.raises(ValueError, match="choose with --seeds"):
+        runs_of(configs, [1], tmp_path, values={"randomness.seed": 3})
+    with pytest.raises(ValueError, match=r"for each seed, with \{seed\} in it"):
+        runs_of(configs[:1], [1, 2], tmp_path, checkpoints="one.pth")
     with pytest.raises(ValueError, match="jobs"):
         run_all([], tmp_path, jobs=0)
 
@@ -185,15 +199,15 @@ def test_the_best_and_the_last_checkpoint(tmp_path):
 
 
 def test_a_run_as_a_job_of_its_own(configs, tmp_path):
-    run = plan_runs(configs, [3], tmp_path / "my runs", ["a.b=1"], {"a.b": 1}, "best")[1]
-    assert job_command(run, "tools/analysis_tools/ablate.py", tmp_path / "my runs") == (
+    run = runs_of(configs, [3], tmp_path / "my runs", options=["a.b=1"], values={"a.b": 1}, which="best")[1]
+    assert job_command(run, "tools/analysis_tools/ablate.py") == (
         f"python tools/analysis_tools/ablate.py {configs[1]} --seeds 3 --work-dir '{tmp_path}/my runs' --which best "
         "--no-table --cfg-options a.b=1"
     )
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds(configs, tools, tmp_path, costs):
-    runs = plan_runs(configs, [0, 1, 2], tmp_path / "out")
+    runs = runs_of(configs, [0, 1, 2], tmp_path / "out")
     run_all(runs[:5], tools, say=lambda line: None)  # the second config's last seed is missing
     rows = collect_rows(runs)
     assert rows[0].values("all-search single-shot agw", "R1") == [55.0, 56.0, 57.0]
@@ -219,7 +233,7 @@ def test_mean_and_deviation_as_by_hand():
 
 
 def test_another_feature_can_be_chosen_and_an_unknown_one_is_named(configs, tools, tmp_path, costs):
-    runs = plan_runs(configs[:1], [0], tmp_path / "out")
+    runs = runs_of(configs[:1], [0], tmp_path / "out")
     run_all(runs, tools, say=lambda line: None)
     assert collect_rows(runs, "feat_pool")[0].values("all-search single-shot agw", "R1") == [10.0]
     with pytest.raises(ValueError, match=r"not tested with 'sum': \['feat_bn', 'feat_pool'\]"):
@@ -227,7 +241,7 @@ def test_another_feature_can_be_chosen_and_an_unknown_one_is_named(configs, tool
 
 
 def test_results_of_other_protocols_stay_out_of_one_column(configs, tools, tmp_path, costs):
-    runs = plan_runs(configs, [0], tmp_path / "out")
+    runs = runs_of(configs, [0], tmp_path / "out")
     run_all(runs, tools, say=lambda line: None)
     content = json.loads(runs[1].results.read_text())
     content["results"][0]["cmc_kind"] = "plain"
@@ -237,7 +251,7 @@ def test_results_of_other_protocols_stay_out_of_one_column(configs, tools, tmp_p
 
 
 def test_a_killed_attempt_makes_the_training_time_a_lower_bound(configs, tools, tmp_path, costs):
-    runs = plan_runs(configs[:1], [0], tmp_path / "out")
+    runs = runs_of(configs[:1], [0], tmp_path / "out")
     runs[0].folder.mkdir(parents=True)
     Record(runs[0]).start()  # and nobody could note its end
     run_all(runs, tools, say=lambda line: None)
@@ -247,7 +261,7 @@ def test_a_killed_attempt_makes_the_training_time_a_lower_bound(configs, tools, 
 
 def test_all_three_files_are_written_and_nothing_else_is_left(configs, tools, tmp_path, costs):
     pytest.importorskip("matplotlib")
-    runs = plan_runs(configs, [0, 1], tmp_path / "out")
+    runs = runs_of(configs, [0, 1], tmp_path / "out")
     run_all(runs[:3], tools, say=lambda line: None)
     paths = write_table(collect_rows(runs), tmp_path / "out", ["Made today."])
     assert [path.name for path in paths] == ["ablation.md", "ablation.csv", "ablation.png"]
@@ -256,7 +270,7 @@ def test_all_three_files_are_written_and_nothing_else_is_left(configs, tools, tm
 
 
 def test_a_table_of_nothing_yet_says_so(configs, tmp_path, costs):
-    rows = collect_rows(plan_runs(configs, [0], tmp_path / "out"))
+    rows = collect_rows(runs_of(configs, [0], tmp_path / "out"))
     assert "| first | 0 of 1 |" in markdown(rows, [])
     assert len(csv_text(rows).splitlines()) == 3
 
@@ -270,7 +284,11 @@ def test_the_command_line_trains_tests_and_writes_the_table(tmp_path):
     options = [f"data_root={data}", "image_size=(32,16)", "model.backbone.base_channels=4", "model.head.num_classes=4"]
     options += ["train_dataloader.batch_size=8", "train_dataloader.sampler.num_ids=2", "train_cfg.max_epochs=1"]
     options += ["train_dataloader.sampler.num_batches=2", "train_cfg.val_begin=1", "log_level=WARNING"]
-    command = [sys.executable, str(ROOT / "tools" / "ablate.py"), str(ROOT / "configs" / "agw_synthetic.py")]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "analysis_tools" / "ablate.py"),
+        str(ROOT / "configs" / "agw_synthetic.py"),
+    ]
     command += [str(ROOT / "configs" / "deen_synthetic.py"), "--work-dir", str(tmp_path / "out"), "--seeds", "0", "1"]
     command += ["--which", "best", "--cfg-options", *options]
     printed = subprocess.run([*command, "--print-commands"], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -13,7 +13,7 @@ from tool_modules import load_tool
 
 from mscmreid.apis import init_model
 from mscmreid.datasets import UndecodableImageError, load_image
-from mscmreid.fileio import atomic_save
+from mscmreid.engine.runner.checkpoint import write_checkpoint
 from mscmreid.retrieval import ranked_lists as rank_module
 from mscmreid.retrieval.extract import extract_table, stream_features
 from mscmreid.retrieval.ranked_lists import FolderFeatures, extract_folder, rank_folders
@@ -227,7 +227,7 @@ def tool():
 @pytest.fixture(scope="module")
 def checkpoint(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
-    atomic_save(dict(state_dict=model.state_dict()), path)
+    write_checkpoint(dict(state_dict=model.state_dict()), path)
     return path
 
 

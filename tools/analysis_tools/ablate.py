@@ -1,13 +1,17 @@
-"""Train and test several configs with several seeds, and put their numbers into one table.
+"""Train and test several configs with several seeds, on several splits, and put their numbers into one table.
 
 python tools/analysis_tools/ablate.py configs/agw_synthetic.py configs/mscm_synthetic.py --seeds 0 1
+python tools/analysis_tools/ablate.py configs/mscm_regdb.py --splits --which best
+python tools/analysis_tools/ablate.py configs/mscm_regdb.py --splits --checkpoints 'runs/split{split}/best.pth'
 
-Each run has its folder, WORK_DIR/CONFIG/seed_N. Started again, what has results is left out and what was cut off goes
-on from its last checkpoint. WORK_DIR/ablation.md, .csv and .png hold mean and standard deviation over the seeds,
-parameters, operations and training time.
+Each run has its folder, WORK_DIR/CONFIG/seed_N, with splits seed_N/split_M. Started again, what has results is left out
+and what was cut off goes on from its last checkpoint. WORK_DIR/ablation.md, .csv and .png hold mean and standard
+deviation over the seeds, parameters, operations and training time. RegDB's published number is the mean over ten
+splits, each a training: seed_N/splits_best.txt and .json have it with every split.
 
-On a cluster: --print-commands prints one command for each run that is not finished, to be started as jobs of their own;
-when they are done, --table-only writes the table.
+Several machines may share the work on one folder: --splits 1 2 3 here, --splits 4 5 there (or other seeds), and at the
+end once more with all. On a cluster: --print-commands prints one command for each run that is not finished, to be
+started as jobs of their own; when they are done, --table-only writes the table.
 """
 
 from __future__ import annotations
@@ -22,17 +26,33 @@ from pathlib import Path
 import mscmreid.registry  # noqa: F401  (an error in there must be seen, not swallowed)
 
 TOOLS = Path(__file__).resolve().parents[1]
+ALL_SPLITS = list(range(1, 11))
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", help="config files; the table has a row for each, in this order")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="default: 0")
+    parser.add_argument(
+        "--splits",
+        nargs="*",
+        type=int,
+        metavar="N",
+        help="RegDB's splits; without numbers all ten (default: the split that the config says)",
+    )
     parser.add_argument("--work-dir", default="work_dirs/ablate", help="of runs and table (default: %(default)s)")
     parser.add_argument(
         "--which", default="last", choices=["last", "best"], help="the epoch to test after training (default: last)"
     )
+    parser.add_argument(
+        "--checkpoints",
+        metavar="PATTERN",
+        help="test these, {config}, {seed}, {split} for name and numbers; nothing is trained",
+    )
+    parser.add_argument("--rerank", action="store_true", help="add k-reciprocal re-ranked rows to the results")
+    parser.add_argument("--flip", action="store_true", help="add the features of the mirrored images")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on this machine (default: 1)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each run, one a GPU (default: 1)")
     parser.add_argument("--feature", help="feature to report (default: the first one that each config names)")
     parser.add_argument("--baseline", metavar="NAME", help="config whose numbers the others' differences are given to")
     parser.add_argument(
@@ -57,22 +77,20 @@ def parse_options(texts: list[str]) -> dict:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status: 1 if a run failed."""
     args = make_parser().parse_args(argv)
-    from mscmreid.experiments.runs import is_finished, job_command, plan_runs, run_all
+    from mscmreid.experiments.runs import Plan, is_finished, job_command, run_all
 
+    splits = () if args.splits is None else args.splits or ALL_SPLITS
+    names = ("configs", "work_dir", "seeds", "which", "checkpoints", "rerank", "flip")
     values = parse_options(args.cfg_options)
-    if "randomness.seed" in values:
-        raise ValueError("the seed is set for each run: choose with --seeds")
-    runs = plan_runs(args.configs, args.seeds, args.work_dir, args.cfg_options, values, args.which)
+    plan = Plan(**{name: getattr(args, name) for name in names}, splits=splits, options=args.cfg_options, values=values)
+    runs = plan.runs()
     if args.print_commands:
-        print(
-            "\n".join(
-                job_command(run, "tools/analysis_tools/ablate.py", args.work_dir)
-                for run in runs
-                if not is_finished(run)
-            )
-        )
+        script = "tools/analysis_tools/ablate.py"
+        print("\n".join(job_command(run, script, args.processes) for run in runs if not is_finished(run)))
         return 0
-    failures = [] if args.table_only else run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True))
+    failures = []
+    if not args.table_only:
+        failures = run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True), args.processes)
     if not args.no_table:
         write(args, runs, argv)
     if failures:
@@ -81,15 +99,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write(args: argparse.Namespace, runs: list, argv: list[str] | None) -> None:
-    """Write and print the table."""
-    from mscmreid.experiments.table import collect_rows, markdown, write_table
+    """Write and print the tables."""
+    from mscmreid.experiments.table import collect_rows, markdown, write_splits, write_table
 
+    for path in write_splits(runs):
+        print(f"\n{path.read_text(encoding='utf-8')}\nresults: {path.with_suffix('.json')} and .txt\n")
     rows = collect_rows(runs, args.feature)
     command = shlex.join(["python", "tools/analysis_tools/ablate.py", *(sys.argv[1:] if argv is None else argv)])
+    over = "splits" if args.splits is not None else "gallery draws"
+    tested = "the given checkpoints" if args.checkpoints else f"the {args.which} epoch of each training"
+    results = [result for row in rows for found in row.results.values() for result in found]
+    datasets = ", ".join(sorted({result.dataset for result in results})) or "nothing yet"
     notes = [
         f"Made on {time.strftime('%Y-%m-%d')} by `{command}`: mean ± standard deviation over the seeds (of a seed, the "
-        f"mean over the gallery draws), the {args.which} epoch of each training, tested on "
-        f"{', '.join(sorted({r.dataset for row in rows for v in row.results.values() for r in v})) or 'nothing yet'}."
+        f"mean over the {over}), {tested}, tested on {datasets}."
     ]
     if args.baseline:
         notes += ["", f"In parentheses: difference to {args.baseline}."]

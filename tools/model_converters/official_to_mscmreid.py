@@ -17,7 +17,8 @@ import torch
 from mmengine.config import Config
 
 import mscmreid.registry
-from mscmreid.fileio import atomic_save, sha256_of
+from mscmreid.engine.runner.checkpoint import write_checkpoint
+from mscmreid.fileio import sha256_of
 from mscmreid.models.official import SYSTEMS, convert, read_official
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -53,7 +54,7 @@ def main() -> None:
         system=args.system,
         num_classes=num_classes,
     )
-    atomic_save(dict(meta=meta, state_dict=result.state_dict), args.dst)
+    write_checkpoint(dict(meta=meta, state_dict=result.state_dict), args.dst)
     kept = sum(v.numel() for v in result.state_dict.values())
     print(f"{args.dst}: {len(result.state_dict)} entries, {kept:,} numbers, {num_classes} classes")
     for reason, count in Counter(result.left_out.values()).items():

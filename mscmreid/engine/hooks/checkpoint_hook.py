@@ -11,7 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mscmreid.engine.runner.checkpoint import LAST, remove_leftovers, write_text
+from mscmreid.engine.runner.checkpoint import LAST, remove_leftovers
+from mscmreid.fileio import write_text
 from mscmreid.registry import HOOKS
 
 _BETTER = {"greater": operator.gt, "less": operator.lt}

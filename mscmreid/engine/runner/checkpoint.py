@@ -53,17 +53,14 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         OSError: it could not be written (a full disk is named as such); an older file at ``path`` is left as it was.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            torch.save(dict(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
-        verify_checkpoint(temporary)
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with written_atomically(path) as temporary:
+            with open(temporary, "wb") as file:
+                torch.save(dict(checkpoint), file)
+                file.flush()
+                os.fsync(file.fileno())
+            verify_checkpoint(temporary)
+    except Exception as error:
         code = _disk_error(error)
         if code in _FULL:
             raise OSError(
@@ -81,15 +78,9 @@ def _disk_error(error: BaseException | None) -> int | None:
     return None
 
 
-def write_text(text: str, path: str | Path) -> None:
-    """Write a small text file whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_text(text)
-
-
 def remove_leftovers(folder: str | Path) -> list[str]:
     """Delete what a killed run left half written in ``folder``; returns the names."""
-    left = sorted(Path(folder).glob(".*.pth.tmp"))
+    left = sorted(Path(folder).glob(".*.pth.*.tmp"))
     for path in left:
         path.unlink(missing_ok=True)
     return [path.name for path in left]

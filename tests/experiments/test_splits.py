@@ -1,4 +1,4 @@
-"""RegDB's splits in one command: trained, cut off, resumed, averaged; and what is refused."""
+"""RegDB's splits as runs: trained, cut off, resumed, averaged; and what is refused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from ports import free_port
+from tool_modules import load_tool
 
 from mscmreid.apis import load_config, train
 from mscmreid.apis import test as run_test
@@ -22,7 +24,8 @@ from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 from mscmreid.evaluation import Result, load_results, over_splits, side_by_side, split_table, terminal_table
 from mscmreid.evaluation.results import MEASURES
-from mscmreid.experiments.regdb_splits import regdb_splits
+from mscmreid.experiments.runs import Plan, Record, do_run, is_finished
+from mscmreid.experiments.table import collect_rows, write_splits
 from mscmreid.synthetic import Options, make_plan, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +54,7 @@ def options(data: Path, **more) -> dict:
     """Options of a run of seconds; '__' for the dots."""
     return {
         "data_root": str(data),
-        "experiment_name": f"toy{next(_counter)}",  # two runs of one second would share their log otherwise
+        "experiment_name": f"toy{next(_counter)}",
         "image_size": (32, 16),
         "model.backbone.depth": 18,
         "model.backbone.base_channels": 4,
@@ -78,23 +81,59 @@ def config(data: Path, **more) -> Config:
 
 
 @pytest.fixture(scope="module")
-def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Work folder of the splits 1 and 2, done in one go."""
-    folder = tmp_path_factory.mktemp("straight")
+def toy(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config as a file."""
+    path = tmp_path_factory.mktemp("config") / "toy_regdb.py"
+    config(data).dump(path)
+    return path
+
+
+def do(plan: Plan) -> list[str]:
+    """What is not finished, by the tools' own code in this process; the commands that were run."""
+    commands = []
+
+    def call(command: Sequence[str], log: Path) -> int:
+        script = Path(command[1])
+        commands.append(f"{script.stem} {next(o for o in command if o.startswith('split_id='))}")
+        try:
+            # two runs of one second would share their log otherwise
+            with mock.patch.object(sys, "argv", [*command[1:], f"experiment_name=toy{next(_counter)}"]):
+                load_tool(script.stem).main()
+        except (ValueError, FileNotFoundError) as error:
+            log.write_text(f"error: {error}")
+            return 1
+        return 0
+
+    failures = [do_run(run, ROOT / "tools", call) for run in plan.runs() if not is_finished(run)]
+    if any(failures):
+        raise ValueError("; ".join(filter(None, failures)))
+    return commands
+
+
+def summary(plan: Plan) -> tuple[list[Result], str]:
+    """The results over the splits, and the text beside them."""
+    (text,) = write_splits(plan.runs())
+    return load_results(text.with_suffix(".json")), text.read_text()
+
+
+@pytest.fixture(scope="module")
+def straight(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """The splits 1 and 2, done in one go."""
+    plan = Plan([toy], tmp_path_factory.mktemp("straight"), splits=(1, 2), which="best")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmengine.runner.runner.collect_env", dict)
-        regdb_splits(config(data), splits=(1, 2), work_dir=str(folder))
-    return folder
+        assert do(plan) == ["train split_id=1", "test split_id=1", "train split_id=2", "test split_id=2"]
+    return plan
 
 
 def test_every_split_is_trained_tested_in_both_directions_and_averaged(straight):
-    results = load_results(straight / "regdb_splits.json")
+    results, _ = summary(straight)
     assert [(r.direction, r.feature) for r in results] == [
         (direction, feature)
         for direction in ("visible-to-infrared", "infrared-to-visible")
         for feature in ("feat_bn", "feat_pool")
     ]
-    by_split = [load_results(straight / f"split_{split}" / "results.json") for split in (1, 2)]
+    by_split = [load_results(run.results) for run in straight.runs()]
     for row, result in enumerate(results):
         assert (result.split, result.splits, result.num_queries) == ("1,2", [1, 2], [12, 12])
         for measure in MEASURES:
@@ -106,24 +145,35 @@ def test_every_split_is_trained_tested_in_both_directions_and_averaged(straight)
 
 
 def test_the_table_has_every_split_and_says_that_splits_are_missing(straight):
-    text = (straight / "regdb_splits.txt").read_text()
-    for result in load_results(straight / "regdb_splits.json"):
+    results, text = summary(straight)
+    for result in results:
         assert terminal_table([result]).splitlines()[-1].split()[:2] == [result.direction, result.feature]
         assert split_table(result) in text
     assert "RegDB splits 1,2 |" in text and "2 splits" in text
     assert "Only 2 of the 10 splits" in text
 
 
+def test_the_mean_over_the_splits_is_a_seed_s_value_in_the_table(straight):
+    (row,) = collect_rows(straight.runs())
+    results, _ = summary(straight)
+    assert row.values("visible-to-infrared", "R1") == [results[0].mean["R1"]] and row.seeds == [0]
+    assert len(Record(straight.runs()[0]).content["attempts"]) == 1 and row.seconds[0][1]
+    with_a_third = replace(straight, splits=(1, 2, 3))
+    assert collect_rows(with_a_third.runs())[0].seeds == [] and write_splits(with_a_third.runs()) == []
+
+
 def test_the_split_is_in_the_checkpoint(straight):
-    for split in (1, 2):
-        path = load_results(straight / f"split_{split}" / "results.json")[0].checkpoint
+    for run in straight.runs():
+        path = load_results(run.results)[0].checkpoint
         assert Path(path).name.startswith("best_reid_R1_epoch_")
-        assert read_checkpoint(path)["meta"]["dataset_meta"]["split"] == str(split)
+        assert read_checkpoint(path)["meta"]["dataset_meta"]["split"] == str(run.split)
         assert torch.load(path, weights_only=True)  # numbers, texts and tensors only: anyone can read it
 
 
-def test_a_run_that_is_cut_off_goes_on_where_it_was(data, straight, tmp_path, monkeypatch):
+def test_a_run_that_is_cut_off_goes_on_where_it_was(straight, tmp_path, monkeypatch):
     seed_and_go = ReproducibleHook.before_train_iter
+    plan = replace(straight, work_dir=tmp_path)
+    first, second = plan.runs()
 
     def kill_in_the_second_split(hook, runner, *args, **kwargs):
         if runner.work_dir.endswith("split_2") and runner.iter == 3:
@@ -133,71 +183,66 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was(data, straight, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(ReproducibleHook, "before_train_iter", kill_in_the_second_split)
         with pytest.raises(Killed):
-            regdb_splits(config(data), splits=(1, 2), work_dir=str(tmp_path))
-    first = tmp_path / "split_1" / "results.json"
-    written = first.stat().st_mtime_ns
-    assert (tmp_path / "split_2" / "epoch_1.pth").exists() and not (tmp_path / "split_2" / "results.json").exists()
-    assert not (tmp_path / "regdb_splits.json").exists()
+            do(plan)
+    written = first.results.stat().st_mtime_ns
+    assert (second.folder / "epoch_1.pth").exists() and not second.results.exists()
+    assert write_splits(plan.runs()) == []
 
-    started = []
-    monkeypatch.setattr(
-        "mscmreid.experiments.regdb_splits.train", lambda *args, **kw: started.append(train(*args, **kw))
-    )
-    resumed = regdb_splits(config(data), splits=(1, 2), work_dir=str(tmp_path))
-    assert len(started) == 1 and first.stat().st_mtime_ns == written
-    states = [read_checkpoint(folder / "split_2" / "epoch_3.pth")["state_dict"] for folder in (tmp_path, straight)]
+    assert do(plan) == ["train split_id=2", "test split_id=2"] and first.results.stat().st_mtime_ns == written
+    states = [read_checkpoint(p.runs()[1].folder / "epoch_3.pth")["state_dict"] for p in (plan, straight)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert [r.values for r in resumed] == [r.values for r in load_results(straight / "regdb_splits.json")]
+    assert [r.values for r in summary(plan)[0]] == [r.values for r in summary(straight)[0]]
 
 
-def test_a_run_cut_off_before_the_test_is_only_tested(data, straight, tmp_path):
-    shutil.copytree(straight / "split_1", tmp_path / "split_1")
-    (tmp_path / "split_1" / "results.json").unlink()
-    regdb_splits(config(data), splits=(1,), work_dir=str(tmp_path), which="last")
-    last = load_results(tmp_path / "split_1" / "results.json")[0]
-    assert Path(last.checkpoint).name == "epoch_3.pth"
+def test_a_run_cut_off_before_the_test_is_only_tested(straight, tmp_path):
+    plan = replace(straight, work_dir=tmp_path, splits=(1,), which="last")
+    shutil.copytree(straight.runs()[0].folder, plan.runs()[0].folder)
+    assert do(plan) == ["test split_id=1"]
+    assert Path(load_results(plan.runs()[0].results)[0].checkpoint).name == "epoch_3.pth"
 
 
-def test_checkpoints_are_tested_without_training(data, straight, tmp_path, monkeypatch):
-    def no_training(*args, **kwargs):
-        raise AssertionError("trained")
+def test_another_test_of_the_same_training_has_results_of_its_own(straight, tmp_path):
+    plan = replace(straight, work_dir=tmp_path, splits=(1,), flip=True)
+    shutil.copytree(straight.runs()[0].folder, plan.runs()[0].folder)
+    assert do(plan) == ["test split_id=1"] and plan.runs()[0].results.name == "results_best_flip.json"
+    assert all(result.flip for result in summary(plan)[0])
+    assert do(replace(plan, flip=False)) == []
 
-    monkeypatch.setattr("mscmreid.experiments.regdb_splits.train", no_training)
-    for split in (1, 2):
-        shutil.copy(next((straight / f"split_{split}").glob("best_*.pth")), tmp_path / f"own{split}.pth")
-    pattern = str(tmp_path / "own{split}.pth")
-    results = regdb_splits(config(data), (2, 1), checkpoints=pattern, work_dir=str(tmp_path / "run"))
-    expected = load_results(straight / "regdb_splits.json")
+
+def test_checkpoints_are_tested_without_training(straight, tmp_path):
+    for run in straight.runs():
+        shutil.copy(next(run.folder.glob("best_*.pth")), tmp_path / f"own{run.split}.pth")
+    plan = replace(straight, splits=(2, 1), checkpoints=str(tmp_path / "own{split}.pth"), work_dir=tmp_path / "run")
+    assert do(plan) == ["test split_id=2", "test split_id=1"]
+    results, expected = summary(plan)[0], summary(straight)[0]
     assert [r.values for r in results] == [r.values for r in expected]
     assert [r.checkpoint_sha256 for r in results] == [r.checkpoint_sha256 for r in expected]
-    assert results[0].checkpoint == pattern
-    again = regdb_splits(config(data), (1, 2), checkpoints=pattern, work_dir=str(tmp_path / "run"))
-    assert [r.values for r in again] == [r.values for r in expected]
+    assert results[0].checkpoint == plan.checkpoints
+    assert do(plan) == []
 
     shutil.copy(tmp_path / "own2.pth", tmp_path / "own1.pth")
     with pytest.raises(ValueError, match="made with another checkpoint"):
-        regdb_splits(config(data), (1, 2), checkpoints=pattern, work_dir=str(tmp_path / "run"))
+        do(plan)
     with pytest.raises(ValueError, match=r"own1\.pth was trained on split 2 of RegDB, the config says split 1"):
-        regdb_splits(config(data), (1,), checkpoints=pattern, work_dir=str(tmp_path / "other"))
+        do(replace(plan, work_dir=tmp_path / "other"))
 
 
-def test_a_checkpoint_that_does_not_say_its_split_is_named(data, straight, tmp_path):
-    content = read_checkpoint(next((straight / "split_1").glob("best_*.pth")))
+def test_a_checkpoint_that_does_not_say_its_split_is_named(straight, tmp_path):
+    content = read_checkpoint(next(straight.runs()[0].folder.glob("best_*.pth")))
     torch.save(dict(state_dict=content["state_dict"]), tmp_path / "plain1.pth")
-    pattern = str(tmp_path / "plain{split}.pth")
-    regdb_splits(config(data), (1,), checkpoints=pattern, work_dir=str(tmp_path))
-    assert "splits [1] do not say which split" in (tmp_path / "regdb_splits.txt").read_text()
+    plan = replace(straight, splits=(1,), checkpoints=str(tmp_path / "plain{split}.pth"), work_dir=tmp_path)
+    do(plan)
+    assert "splits [1] do not say which split" in summary(plan)[1]
 
 
-def test_results_of_another_config_are_refused(data, straight):
-    with pytest.raises(ValueError, match="made with another config"):
-        regdb_splits(config(data, train_cfg__max_epochs=2), (1, 2), work_dir=str(straight))
-    with pytest.raises(ValueError, match="other options of the test"):
-        regdb_splits(config(data), (1, 2), work_dir=str(straight), flip=True)
+def test_runs_of_another_config_are_refused(straight):
+    other = replace(straight, options=["train_cfg.max_epochs=2"], values={"train_cfg.max_epochs": 2})
+    with pytest.raises(ValueError, match=r"holds a run of .* with other options"):
+        do(other)
 
 
 def test_testing_and_resuming_with_another_split_are_refused(data, straight, tmp_path):
-    checkpoint = straight / "split_1" / "epoch_3.pth"
+    checkpoint = straight.runs()[0].folder / "epoch_3.pth"
     with pytest.raises(ValueError, match=r"trained on split 1 of RegDB, the config says split 2.*split_id=1"):
         run_test(config(data, split_id=2), checkpoint, work_dir=str(tmp_path))
     with pytest.raises(ValueError, match="trained on split 1 of RegDB, the config says split 2"):
@@ -211,30 +256,26 @@ def test_validating_on_another_split_than_training_is_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, match",
+    "changes, match",
     [
         (dict(splits=(0, 1)), "from 1 to 10"),
         (dict(splits=(2, 2)), "from 1 to 10"),
-        (dict(splits=()), "from 1 to 10"),
-        (dict(which="third"), "'best' or 'last'"),
-        (dict(checkpoints="one.pth"), r"with \{split\} in it"),
+        (dict(which="third"), "'last', 'best'"),
+        (dict(checkpoints="one.pth"), r"for each split, with \{split\} in it"),
+        (dict(values={"train_dataloader.dataset.split_id": 3}), "choose with --seeds and --splits"),
+        (dict(configs=[ROOT / "configs" / "mscm_sysu.py"]), "must be RegDB with a split_id"),
     ],
 )
-def test_arguments_that_cannot_work_are_errors(data, tmp_path, arguments, match):
+def test_plans_that_cannot_work_are_errors(toy, tmp_path, changes, match):
     with pytest.raises(ValueError, match=match):
-        regdb_splits(config(data), work_dir=str(tmp_path), **arguments)
+        Plan(**{**dict(configs=[toy], work_dir=tmp_path, splits=(1, 2)), **changes}).runs()
 
 
-def test_a_missing_checkpoint_is_told_before_anything_is_run(data, straight, tmp_path):
-    shutil.copy(next((straight / "split_1").glob("best_*.pth")), tmp_path / "own1.pth")
+def test_a_missing_checkpoint_is_told_before_anything_is_run(straight, tmp_path):
+    shutil.copy(next(straight.runs()[0].folder.glob("best_*.pth")), tmp_path / "own1.pth")
     with pytest.raises(FileNotFoundError, match=r"split 2: expected a checkpoint at .*own2\.pth"):
-        regdb_splits(config(data), (1, 2), checkpoints=str(tmp_path / "own{split}.pth"), work_dir=str(tmp_path / "run"))
+        replace(straight, checkpoints=str(tmp_path / "own{split}.pth"), work_dir=tmp_path / "run").runs()
     assert not (tmp_path / "run").exists()
-
-
-def test_a_config_of_another_data_set_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be RegDB with a split_id"):
-        regdb_splits(load_config(ROOT / "configs" / "mscm_sysu.py"), work_dir=str(tmp_path))
 
 
 def made_up(split: int, seed: int = 0, **fields) -> list[Result]:
@@ -307,25 +348,22 @@ def test_a_split_and_a_mean_over_splits_cannot_stand_in_one_column():
 def test_the_command_line_does_all_ten_splits(data, tmp_path):
     config(data, train_cfg__max_epochs=1, train_cfg__val_begin=1).dump(tmp_path / "toy_regdb.py")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    toy = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": free_port()}
-    environment = {**os.environ, **toy}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
-    def call(*arguments: str, folder: str = "run", processes: int = 1) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "tools" / "regdb_splits.py")]
-        if processes > 1:
-            command = [str(ROOT / "tools" / "dist_launch.sh"), str(processes), "regdb_splits.py"]
-        command += [str(tmp_path / "toy_regdb.py"), "--work-dir", str(tmp_path / folder), *arguments]
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / "tools" / "analysis_tools" / "ablate.py"), str(tmp_path / "toy_regdb.py")]
+        command += ["--work-dir", str(tmp_path / "run"), "--which", "best", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
-    done = call()
-    assert done.returncode == 0, done.stderr
+    shared = call("--splits", "1", "2", "--processes", "2")
+    assert shared.returncode == 0, shared.stdout + shared.stderr
+    assert shared.stdout.count("RegDB splits 1,2") == 1
+    done = call("--splits")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "RegDB splits 1-10" in done.stdout and "10 splits" in done.stdout and "Only" not in done.stdout
-    assert [r.splits for r in load_results(tmp_path / "run" / "regdb_splits.json")] == [list(range(1, 11))] * 4
-    shared = call("--splits", "1", "2", folder="shared", processes=2)
-    assert shared.returncode == 0, shared.stderr
-    assert shared.stdout.count("RegDB splits 1,2") == 1  # one of the two processes reports
-    assert load_results(tmp_path / "shared" / "regdb_splits.json")[0].num_queries == [12, 12]
-    refused = call("--cfg-options", "split_id=3")
-    assert refused.returncode == 2 and "--splits" in refused.stderr
-    wrong = call("--splits", "11")
-    assert wrong.returncode == 1 and wrong.stderr.strip().splitlines()[-1].startswith("error: splits must be")
+    assert done.stdout.count("not done again") == 2
+    results = load_results(tmp_path / "run" / "toy_regdb" / "seed_0" / "splits_best.json")
+    assert [(r.splits, r.num_queries[0]) for r in results] == [(list(range(1, 11)), 12)] * 4
+    for arguments, message in ((("--splits", "11"), "splits must be"), (("--splits", "1"), "split_id is set for each")):
+        wrong = call(*arguments, *(["--cfg-options", "split_id=3"] if "1" in arguments else []))
+        assert wrong.returncode == 1 and message in wrong.stderr.strip().splitlines()[-1]
