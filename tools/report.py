@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, read_features
 from mscmreid.evaluation import evaluate, load_results
-from mscmreid.fileio import written_atomically
+from mscmreid.fileio import write_text
 from mscmreid.visualization.report import evaluation_report, results_report
 
 
@@ -44,8 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         default = "feat_bn" if "feat_bn" in table.features else next(iter(table.features))
         evaluations = evaluate(table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank)
         html = evaluation_report(evaluations, table, data_root, args.queries, args.hardest, args.top)
-    with written_atomically(args.out) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(html, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, needs no other file")
 
 

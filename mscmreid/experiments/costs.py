@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows, modality_index
+from mscmreid.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class ModelInfo:
         batch_size: images of a training step.
         training_flops: multiply-adds times two of forward and backward pass, per image of the batch.
         inference_flops: the same of one image's forward pass (no mirrored image).
-        training_memory: peak bytes of maps and gradients in one step of the whole batch, fp32, beyond parameters.
-        inference_memory: peak bytes of maps for one image.
+        training_memory: peak bytes of activations and gradients in one step of the whole batch, fp32, beyond
+            parameters.
+        inference_memory: peak bytes of activations for one image.
     """
 
     parameters: dict[str, int]
@@ -172,14 +174,14 @@ def format_info(name: str, info: ModelInfo) -> str:
     lines += [f"  {part:12} {count:>13,}" for part, count in info.parameters.items()]
     lines += [
         f"  training     {info.training_flops / 1e9:>13.2f} GFLOPs an image (forward + backward), "
-        f"{info.training_memory / 2**30:.2f} GiB of maps at batch {info.batch_size}, fp32",
+        f"{info.training_memory / 2**30:.2f} GiB of activations at batch {info.batch_size}, fp32",
         f"  inference    {info.inference_flops / 1e9:>13.2f} GFLOPs an image, "
-        f"{info.inference_memory / 2**20:.1f} MiB of maps",
+        f"{info.inference_memory / 2**20:.1f} MiB of activations",
     ]
     return "\n".join(lines)
 
 
-def markdown_table(infos: dict[str, ModelInfo]) -> str:
+def costs_table(infos: dict[str, ModelInfo]) -> str:
     """One row a model."""
     parts = list(dict.fromkeys(part for info in infos.values() for part in info.parameters))
     head = [
@@ -190,17 +192,13 @@ def markdown_table(infos: dict[str, ModelInfo]) -> str:
         "GFLOPs/image train",
         "GFLOPs/image test",
         "batch",
-        "maps train GiB",
-        "maps test MiB",
+        "activations train GiB",
+        "activations test MiB",
     ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for name, info in infos.items():
         counts = [f"{info.parameters[p] / 1e6:.2f} M" if p in info.parameters else "" for p in parts]
         costs = [f"{info.training_flops / 1e9:.1f}", f"{info.inference_flops / 1e9:.1f}", str(info.batch_size)]
         memory = [f"{info.training_memory / 2**30:.1f}", f"{info.inference_memory / 2**20:.0f}"]
-        lines.append(
-            "| "
-            + " | ".join([name, f"{info.num_parameters:,}", *counts, str(info.feature_size), *costs, *memory])
-            + " |"
-        )
-    return "\n".join(lines)
+        rows.append([name, f"{info.num_parameters:,}", *counts, str(info.feature_size), *costs, *memory])
+    return markdown_table(head, rows)

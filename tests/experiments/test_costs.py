@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mscmreid.apis.config import load_config
-from mscmreid.experiments.costs import markdown_table, measure, model_info
+from mscmreid.experiments.costs import costs_table, measure, model_info
 from mscmreid.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +116,15 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
     for name, content in costs.items():
         assert f"{name}: {content['num_parameters']:,} parameters, features of {content['feature_size']}" in text
 
+    small = ["--cfg-options", "image_size=(64,32)", "model.backbone.plugins=[]", "--json", str(tmp_path / "small.json")]
+    monkeypatch.setattr(sys, "argv", ["model_info.py", configs[1], *small])
+    load_tool().main()
+    flops = [
+        json.loads((tmp_path / f).read_text())["deen_synthetic"]["inference_flops"]
+        for f in ("small.json", "costs.json")
+    ]
+    assert flops[0] < flops[1]
+
     monkeypatch.setattr(sys, "argv", ["model_info.py", *configs, "--markdown"])
     load_tool().main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -125,5 +134,5 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
 
 def test_the_table_leaves_a_part_empty_that_a_model_does_not_have(info):
     other = model_info(load_config(ROOT / "configs" / "agw_synthetic.py"))
-    lines = markdown_table({"one": info, "agw": other}).splitlines()
+    lines = costs_table({"one": info, "agw": other}).splitlines()
     assert lines[0].startswith("| model | parameters | stems |") and len(lines) == 4

@@ -9,11 +9,12 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 import mscmreid.registry  # noqa: F401  (registers before MMEngine looks)
-from mscmreid.experiments.costs import format_info, markdown_table, model_info
-from mscmreid.fileio import written_atomically
+from mscmreid.apis.config import load_config
+from mscmreid.experiments.costs import costs_table, format_info, model_info
+from mscmreid.fileio import write_text
 
 
 def main() -> None:
@@ -25,16 +26,13 @@ def main() -> None:
     args = parser.parse_args()
     infos = {}
     for path in args.configs:
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(args.cfg_options)
-        infos[Path(path).stem] = model_info(cfg)
+        infos[Path(path).stem] = model_info(load_config(path, args.cfg_options))
     if args.markdown:
-        print(markdown_table(infos))
+        print(costs_table(infos))
     else:
         print("\n".join(format_info(name, info) for name, info in infos.items()))
     if args.json:
-        with written_atomically(args.json) as temporary:
-            temporary.write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1))
+        write_text(json.dumps({name: info.to_dict() for name, info in infos.items()}, indent=1), args.json)
 
 
 if __name__ == "__main__":
