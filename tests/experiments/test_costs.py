@@ -116,14 +116,11 @@ def test_the_command_prints_parts_table_and_json(monkeypatch, capsys, tmp_path):
     for name, content in costs.items():
         assert f"{name}: {content['num_parameters']:,} parameters, features of {content['feature_size']}" in text
 
-    small = ["--cfg-options", "image_size=(64,32)", "model.backbone.plugins=[]", "--json", str(tmp_path / "small.json")]
+    small = ["--cfg-options", "image_size=(64,32)", "--json", str(tmp_path / "small.json")]
     monkeypatch.setattr(sys, "argv", ["model_info.py", configs[1], *small])
     load_tool().main()
-    flops = [
-        json.loads((tmp_path / f).read_text())["deen_synthetic"]["inference_flops"]
-        for f in ("small.json", "costs.json")
-    ]
-    assert flops[0] < flops[1]
+    smaller = json.loads((tmp_path / "small.json").read_text())["deen_synthetic"]
+    assert smaller["inference_flops"] < 0.7 * costs["deen_synthetic"]["inference_flops"]
 
     monkeypatch.setattr(sys, "argv", ["model_info.py", *configs, "--markdown"])
     load_tool().main()
