@@ -11,9 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mscmreid.synthetic import Options, Plan, contact_sheet, make_plan, pixel_baselines, read_plan, write_dataset
+from mscmreid.cores import available_cores
+from mscmreid.synthetic import Options, Plan, contact_sheet, make_plan, read_plan, write_dataset
 from mscmreid.synthetic.plan import LAYOUTS, Counts
-from mscmreid.synthetic.writer import default_workers
+from mscmreid.tables import aligned_lines
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -41,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=0,
         help="at most this many drawings of a person in a camera, further frames repeat them",
     )
-    parser.add_argument("--workers", type=int, default=default_workers(), help="drawing processes; 0: in this process")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="drawing processes; 0: in this process")
     parser.add_argument("--overwrite", action="store_true", help="replace an older synthetic set in OUT")
     parser.add_argument("--report", action="store_true", help="also measure how far raw pixels get")
     parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="also write a picture of held-out people")
@@ -97,14 +98,14 @@ def summary(plan: Plan) -> str:
     """People, cameras and images, by split and modality."""
     part_of = {pid: part for part, ids in plan.split.items() for pid in ids}
     images = Counter((part_of.get(f.pid, "unlisted"), f.modality) for f in plan.frames)
-    lines = [f"{'split':<10}{'people':>8}{'visible':>10}{'infrared':>10}"]
+    rows: list[tuple] = [("split", "people", "visible", "infrared")]
     for part in ("train", "val", "test", "unlisted"):
         people = sum(part_of.get(pid, "unlisted") == part for pid in plan.by_pid)
         if people:
-            lines.append(f"{part:<10}{people:>8}{images[part, 'visible']:>10}{images[part, 'infrared']:>10}")
+            rows.append((part, people, images[part, "visible"], images[part, "infrared"]))
     totals = Counter(f.modality for f in plan.frames)
-    lines.append(f"{'all':<10}{len(plan.by_pid):>8}{totals['visible']:>10}{totals['infrared']:>10}")
-    return "\n".join(lines)
+    rows.append(("all", len(plan.by_pid), totals["visible"], totals["infrared"]))
+    return "\n".join(aligned_lines(rows))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,7 +122,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{args.out}: synthetic people in the layout of {plan.options.layout}, seed {plan.options.seed}")
         print(summary(plan))
         if args.report:
-            print(pixel_baselines(args.out, plan).table())
+            from mscmreid.experiments.baselines import comparison_table, synthetic_comparisons
+
+            print(comparison_table(*synthetic_comparisons(args.out, plan)))
         if args.contact_sheet:
             args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
             contact_sheet(args.out, plan).save(args.contact_sheet)

@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from mscmreid.cores import available_cores
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.datasets.loading import UndecodableImageError, check_size
@@ -220,7 +221,7 @@ class ReIDDataset(BaseDataset):
             mine = {images[position].path for position in chosen}
             return {path: reason for path, reason in self.cache.undecodable.items() if path in mine}
         if self.on_error == "skip":  # without a cache nobody knows before the images are read
-            workers = self.cache_workers or image_cache.default_workers()
+            workers = self.cache_workers or available_cores()
             rows = [images[position] for position in chosen]
             return image_cache.find_undecodable(rows, self.data_root, self.image_size, workers)
         return {}

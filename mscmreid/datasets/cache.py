@@ -28,6 +28,7 @@ import PIL
 from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
+from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import UndecodableImageError, load_image
 from mscmreid.progress import Progress
@@ -113,7 +114,7 @@ def open_or_build(
             return cache
         if locked:
             _remove_temporaries(home)
-        _build(path, rows, data_root, size, num_workers or default_workers())
+        _build(path, rows, data_root, size, num_workers or available_cores())
         _mention_older(path, stem.rpartition("_")[0])
     return ImageCache(path)
 
@@ -123,7 +124,7 @@ def find_undecodable(
 ) -> dict[str, str]:
     """Relative path -> reason, for the images that cannot be decoded; decodes every one of them."""
     bad: dict[str, str] = {}
-    for _, _, found in _decoded(rows, data_root, size, num_workers or default_workers(), "checking images"):
+    for _, _, found in _decoded(rows, data_root, size, num_workers or available_cores(), "checking images"):
         bad.update(found)
     return bad
 
@@ -131,11 +132,6 @@ def find_undecodable(
 def user_cache_dir() -> str:
     """``mscmreid`` in the user's own cache folder."""
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mscmreid")
-
-
-def default_workers() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _description_path(path: str) -> str:

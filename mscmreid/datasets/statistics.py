@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mscmreid.structures import MODALITIES
+from mscmreid.tables import aligned_lines
 
 Counts = Mapping[str, tuple[int, int]]
 """modality -> (ids, images)."""
@@ -30,10 +31,7 @@ def statistics_table(rows: Mapping, title: str) -> str:
         mask = np.ones(len(rows["pid"]), dtype=bool) if name == "all" else rows["modality"] == name
         cameras = " ".join(str(cam) for cam in np.unique(rows["cam_id"][mask])) or "-"
         lines.append((name, f"{len(np.unique(rows['pid'][mask])):,}", f"{int(mask.sum()):,}", cameras))
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    return "\n".join(
-        f"{line[0]:<{widths[0]}}  {line[1]:>{widths[1]}}  {line[2]:>{widths[2]}}  {line[3]}".rstrip() for line in lines
-    )
+    return "\n".join(aligned_lines(lines))
 
 
 def differences(counts: Counts, published: Counts) -> list[str]:

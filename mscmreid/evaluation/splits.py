@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.tables import aligned_lines
 
 
 def over_splits(results: Sequence[Sequence[Result]], checkpoint: str, config_hash: str | None = None) -> list[Result]:
@@ -54,13 +55,13 @@ def split_table(result: Result) -> str:
     """Every split's values of a result over splits, then mean and standard deviation, as text."""
     if result.splits is None:
         raise ValueError(f"{_name(result)} is not a result over splits")
-    lines = [_name(result), f"{'split':<6}" + "".join(f"{name:>8}" for name in MEASURES)]
+    rows = [["split", *MEASURES]]
     for i, number in enumerate(result.splits):
-        lines.append(f"{number:<6}" + "".join(f"{result.values[name][i]:>8.2f}" for name in MEASURES))
+        rows.append([str(number), *(f"{result.values[name][i]:.2f}" for name in MEASURES)])
     for title, values in (("mean", result.mean), ("std", result.std)):
         if values is not None:
-            lines.append(f"{title:<6}" + "".join(f"{values[name]:>8.2f}" for name in MEASURES))
-    return "\n".join(lines)
+            rows.append([title, *(f"{values[name]:.2f}" for name in MEASURES)])
+    return "\n".join([_name(result), *aligned_lines(rows)])
 
 
 def _together(rows: Sequence[Result], numbers: list[int], checkpoint: str, config_hash: str | None) -> Result:

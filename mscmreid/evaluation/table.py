@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from mscmreid import tables
 from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.tables import aligned_lines
 
 HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
 
@@ -14,9 +16,7 @@ def terminal_table(results: Sequence[Result]) -> str:
     """A table a person can read: a line a result, a block for each data set, checkpoint and protocol."""
     blocks = []
     for title, members in groupby(results, key=_title):
-        rows = [HEAD, *(_cells(result) for result in members)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-        lines = [_line(row, widths) for row in rows]
+        lines = aligned_lines([HEAD, *(_cells(result) for result in members)], num_texts=2)
         blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
     return "\n\n".join(blocks)
 
@@ -24,11 +24,7 @@ def terminal_table(results: Sequence[Result]) -> str:
 def markdown_table(results: Sequence[Result]) -> str:
     """The same rows as a Markdown table, with data set and checkpoint as columns."""
     head = ("data set", *HEAD, "checkpoint")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for result in results:
-        row = (_dataset(result), *_cells(result), _hash(result) or "-")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    return "\n".join(lines)
+    return tables.markdown_table(head, [(_dataset(r), *_cells(r), _hash(r) or "-") for r in results])
 
 
 def latex_rows(results: Sequence[Result]) -> str:
@@ -82,12 +78,6 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Text columns to the left, numbers to the right."""
-    padded = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))]
-    return "  ".join(padded).rstrip()
-
-
 def side_by_side(
     systems: Sequence[tuple[str, Sequence[Result]]], measures: Sequence[str] = ("R1", "mAP", "mINP")
 ) -> str:
@@ -114,11 +104,11 @@ def side_by_side(
                 raise ValueError(f"{name} has two results for {' '.join(map(str, column))}, {result.feature_label}")
             row[column] = result
     head = [f"{c[0]} {first.setting} {measure}" for c, first in columns.items() for measure in measures]
-    lines = ["| system | feature | " + " | ".join(head) + " |", "|" + "---|" * (2 + len(head))]
-    for (name, feature), found in rows.items():
-        cells = [_value(found[c], measure) if c in found else "-" for c in columns for measure in measures]
-        lines.append(f"| {name} | {feature} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    lines = [
+        [*row, *(_value(found[c], measure) if c in found else "-" for c in columns for measure in measures)]
+        for row, found in rows.items()
+    ]
+    return tables.markdown_table(["system", "feature", *head], lines)
 
 
 def check_comparable(first: Result, second: Result, names: tuple[str, str] = ("the first", "the second")) -> None:

@@ -12,12 +12,32 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from PIL import Image
 
 from mscmreid.apis.inference import init_model
-from mscmreid.evaluation import FeatureTable, Protocol, Selection, evaluate
+from mscmreid.evaluation import (
+    FeatureTable,
+    LLCMProtocol,
+    Protocol,
+    RegDBProtocol,
+    Selection,
+    SYSUProtocol,
+    evaluate,
+)
 from mscmreid.retrieval.extract import extract_table
-from mscmreid.synthetic.baselines import COMPARISONS, pixel_rows, unit_rows
+from mscmreid.synthetic import Plan
+from mscmreid.tables import aligned_lines
 from mscmreid.visualization.nearest import ignored_rows
+
+COMPARISONS = (
+    ("gray pixels, cosine, image mean removed", False, "image"),
+    ("gray pixels, cosine, modality mean removed", False, "modality"),
+    ("colour pixels, cosine, image mean removed", True, "image"),
+    ("colour pixels, cosine, modality mean removed", True, "modality"),
+)
+"""Ways to compare raw pixels: name, whether in colour, which mean is taken off (see :func:`unit_rows`)."""
+
+FLAT = 1e-2  # length of a row of gray values 0..255 that is flat but for rounding
 
 
 @dataclass(frozen=True)
@@ -30,13 +50,12 @@ class Comparison:
 
 def comparison_table(title: str, comparisons: Sequence[Comparison]) -> str:
     """The title, and a line a comparison: name, mean over the trials, standard deviation."""
-    width = max(len(comparison.name) for comparison in comparisons)
-    lines = [title]
+    rows = []
     for comparison in comparisons:
         values = comparison.rank1
-        spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-        lines.append(f"  {comparison.name:<{width}} {np.mean(values):6.2f}{spread}")
-    return "\n".join(lines)
+        spread = f"± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+        rows.append([f"  {comparison.name}", f"{np.mean(values):.2f}", spread])
+    return "\n".join([title, *aligned_lines(rows)])
 
 
 def chance_comparison(table: FeatureTable, protocol: Protocol, data_root: str | Path | None = None) -> Comparison:
@@ -67,6 +86,34 @@ def pixel_comparisons(
                     own = table.modality[rows] == modality
                     compared[own] = unit_rows(pixels[own], centre)
                 yield _compare(name, compared, table, rows, protocol)
+
+
+def synthetic_comparisons(
+    root: str | Path, plan: Plan, size: tuple[int, int] = (96, 48)
+) -> tuple[str, list[Comparison]]:
+    """Chance and raw pixels on the test split of the data set that ``plan`` wrote into ``root``, infrared to visible.
+
+    Returns:
+        (title, comparisons) for :func:`comparison_table`.
+    """
+    protocols: dict[str, Protocol] = dict(
+        sysu=SYSUProtocol(), llcm=LLCMProtocol("infrared-to-visible"), regdb=RegDBProtocol("infrared-to-visible")
+    )
+    protocol, held_out = protocols[plan.options.layout], set(plan.split["test"])
+    frames = sorted((f for f in plan.frames if f.pid in held_out), key=lambda f: (f.pid, f.cam_id, f.path))
+    table = FeatureTable(
+        path=[frame.path for frame in frames],
+        pid=np.array([frame.pid for frame in frames]),
+        cam_id=np.array([frame.cam_id for frame in frames]),
+        modality=np.array([frame.modality for frame in frames]),
+        features={},
+        meta={},
+    )
+    title = (
+        f"{protocol.name}, infrared to visible, {len(protocol.selections(table.columns))} gallery draw(s): "
+        f"{len(held_out)} held-out people, {sum(f.modality == 'infrared' for f in frames)} queries; Rank-1 in percent"
+    )
+    return title, [chance_comparison(table, protocol), *pixel_comparisons(table, protocol, root, size)]
 
 
 def untrained_comparison(
@@ -130,3 +177,25 @@ def _chance_rank1(table: FeatureTable, selection: Selection) -> float:
         if matches:
             shares.append(100 * matches / len(visible))
     return float(np.mean(shares))
+
+
+def pixel_rows(root: Path, paths: Sequence[str], size: tuple[int, int], colour: bool) -> np.ndarray:
+    """(N, D) float32: each image's gray or RGB values, resized to ``size`` (height, width)."""
+    mode, shape = ("RGB" if colour else "L"), (size[1], size[0])
+    rows = []
+    for path in paths:
+        with Image.open(Path(root) / path) as image:
+            rows.append(np.asarray(image.convert(mode).resize(shape, Image.Resampling.BILINEAR), np.float32).ravel())
+    return np.stack(rows)
+
+
+def unit_rows(pixels: np.ndarray, centre: str) -> np.ndarray:
+    """Rows of unit length, after the mean of each ('image') or the mean row of all ('modality') is taken off.
+
+    A row that has nothing left, such as a flat image, becomes a constant one.
+    """
+    axis = 1 if centre == "image" else 0
+    centred = pixels - pixels.mean(axis, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred[length[:, 0] < FLAT] = 1
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), FLAT)

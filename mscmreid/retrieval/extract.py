@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mscmreid.cores import available_cores
 from mscmreid.datasets.loading import UndecodableImageError, check_size, load_image, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
@@ -139,7 +140,7 @@ def _decoded_batches(
         except UndecodableImageError as error:
             return error
 
-    workers = num_workers or min(8, os.cpu_count() or 1)
+    workers = num_workers or min(8, available_cores())
     waiting: deque[tuple[int, list[Future]]] = deque()
     starts = iter(range(0, len(paths), batch_size))
     executor = ThreadPoolExecutor(workers)

@@ -1,6 +1,5 @@
 """Synthetic people: drawn persons in the folder layouts of SYSU-MM01, RegDB and LLCM."""
 
-from mscmreid.synthetic.baselines import BaselineReport, pixel_baselines
 from mscmreid.synthetic.contact_sheet import contact_sheet
 from mscmreid.synthetic.painter import Painter
 from mscmreid.synthetic.person import Person, draw_person
@@ -8,7 +7,6 @@ from mscmreid.synthetic.plan import Options, Plan, make_plan, split_people
 from mscmreid.synthetic.writer import read_plan, write_dataset
 
 __all__ = [
-    "BaselineReport",
     "Options",
     "Painter",
     "Person",
@@ -16,7 +14,6 @@ __all__ = [
     "contact_sheet",
     "draw_person",
     "make_plan",
-    "pixel_baselines",
     "read_plan",
     "split_people",
     "write_dataset",

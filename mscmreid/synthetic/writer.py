@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -146,10 +145,3 @@ def _write_permutations(plan: Plan, root: Path) -> list[str]:
         return ["exp/rand_perm_cam.mat was not written (scipy is missing): lineage 'official' cannot run on this set"]
     savemat(root / "exp" / "rand_perm_cam.mat", {"rand_perm_cam": sysu_permutations(plan)}, do_compression=True)
     return []
-
-
-def default_workers() -> int:
-    """Processors that this process may use."""
-    if sys.platform.startswith("linux"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -40,7 +40,7 @@ def test_an_old_set_can_be_reported_on_without_drawing(tool, tmp_path, capsys):
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
     assert tool.main([str(out), "--no-draw", "--report"]) == 0
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
-    assert "infrared to visible, split 1" in capsys.readouterr().out
+    assert "RegDB, infrared to visible" in capsys.readouterr().out
 
 
 def test_regdb_has_ten_images_of_everybody_by_default(tool, tmp_path):

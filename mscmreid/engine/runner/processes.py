@@ -25,11 +25,6 @@ def start_method() -> str:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def preload_workers(at_once: bool = False) -> None:
     """Let the fork server import torch and the data sets once, before the first worker asks for them.
 

@@ -19,6 +19,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mscmreid.cores import available_cores
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import (
     check_resumable,
@@ -33,7 +34,6 @@ from mscmreid.engine.runner.checkpoint import (
 )
 from mscmreid.engine.runner.checks import check_num_classes, check_split, local_dataloader
 from mscmreid.engine.runner.processes import (
-    available_cores,
     init_cpu_group,
     limit_threads,
     preload_workers,
