@@ -237,12 +237,14 @@ def is_finished(run: Run) -> bool:
     """Whether the run's results are there.
 
     Raises:
-        ValueError: the run in that folder is of another config, the results are of another checkpoint; the file is
-            damaged.
+        ValueError: the run in that folder is of another config, or nothing says of which; the results are of another
+            checkpoint; the file is damaged.
     """
-    Record(run)
+    record = Record(run)
     if not run.results.is_file():
         return False
+    if not record.path.is_file():
+        raise ValueError(f"{run.results} stands without {RECORD}, which says what it is of: delete it to test again")
     results = load_results(run.results)
     if run.checkpoint is not None and any(r.checkpoint_sha256 != sha256_of(run.checkpoint) for r in results):
         raise ValueError(

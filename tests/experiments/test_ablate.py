@@ -172,6 +172,14 @@ def test_a_folder_with_a_run_of_another_config_is_refused_before_anything_runs(c
     assert len(calls(tools)) == 4
 
 
+def test_results_of_nobody_knows_what_are_refused(configs, tools, tmp_path):
+    runs = runs_of(configs[:1], [0], tmp_path / "out")
+    run_all(runs, tools, say=lambda line: None)
+    (runs[0].folder / "ablate.json").unlink()
+    with pytest.raises(ValueError, match=r"results_last\.json stands without ablate\.json"):
+        is_finished(runs[0])
+
+
 def test_wrong_plans_are_refused(configs, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.py"):
         runs_of([*configs, "none.py"], [0], tmp_path)

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
-    *("train_cfg.max_epochs=1", "train_dataloader.sampler.num_batches=10", "image_size=64,32"),
+    *("train_cfg.max_epochs=1", "train_dataloader.batch_sampler.num_batches=10", "image_size=64,32"),
     *("model.backbone.depth=18", "model.backbone.base_channels=8", "model.head.num_classes=18"),
 ]
 pytestmark = pytest.mark.slow
