@@ -59,4 +59,4 @@ class CircleLoss(MetricLoss):
         if not 0 < margin < 1 or scale <= 0:
             raise ValueError(f"CircleLoss expects 0 < margin < 1 and scale > 0, found {margin} and {scale}")
         function = partial(circle_loss, margin=margin, scale=scale, divide_by_rows=divide_by_rows)
-        super().__init__(function, reads=("labels",))
+        super().__init__(function, reads=("feat_bn", "label"))

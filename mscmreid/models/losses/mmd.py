@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mscmreid.models.losses.distances import squared_self_distances
+from mscmreid.models.losses.metric_loss import MetricLoss
+from mscmreid.registry import MODELS
 
 NUM_KERNELS = 5
 
@@ -34,6 +38,20 @@ def mmd(squared_distances: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return weights @ kernel @ weights
 
 
+def modality_discrepancy(features: Tensor, modality: Tensor) -> Tensor:
+    """MMD between the visible and the infrared rows, scaled to unit length.
+
+    Args:
+        features: (N, D), fp32 or fp64, not normalised.
+        modality: (N,) integers, 0 visible, 1 infrared; rows of another one take no part.
+
+    Returns:
+        A scalar.
+    """
+    distances = squared_self_distances(F.normalize(features, dim=1))
+    return mmd(distances, modality == 0, modality == 1)
+
+
 def domain_alignment(
     features: Tensor, shifted: Tensor, modality: Tensor, cross_weight: float = 0.45, shift_weight: float = 0.05
 ) -> Tensor:
@@ -43,7 +61,8 @@ def domain_alignment(
 
     Args:
         features, shifted: z and z' of the same rows, (N, D) each, fp32 or fp64, not normalised.
-        modality: (N,) integers, 0 visible, 1 infrared; rows of another one take no part.
+        modality: as in :func:`modality_discrepancy`.
+        cross_weight, shift_weight: see above.
 
     Returns:
         A scalar.
@@ -57,7 +76,22 @@ def domain_alignment(
     return cross_weight * cross + shift_weight * shift
 
 
-def modality_discrepancy(features: Tensor, modality: Tensor) -> Tensor:
-    """MMD between visible and infrared rows, scaled to unit length; arguments as in :func:`domain_alignment`."""
-    distances = squared_self_distances(F.normalize(features, dim=1))
-    return mmd(distances, modality == 0, modality == 1)
+@MODELS.register_module()
+class DomainAlignment(MetricLoss):
+    """MMD between the modalities, in one space of features or two; see :func:`domain_alignment`.
+
+    Args:
+        shifted: the output that holds the second space's features; None: there is one space, and the loss is
+            ``cross_weight`` x :func:`modality_discrepancy`.
+        cross_weight: of the MMD between the modalities.
+        shift_weight: of the MMD between the spaces.
+    """
+
+    def __init__(
+        self, shifted: str | None = "feat_shifted", cross_weight: float = 0.45, shift_weight: float = 0.05
+    ) -> None:
+        if shifted is None:
+            super().__init__(lambda f, m: cross_weight * modality_discrepancy(f, m), reads=("feat_pool", "modality"))
+        else:
+            function = partial(domain_alignment, cross_weight=cross_weight, shift_weight=shift_weight)
+            super().__init__(function, reads=("feat_pool", shifted, "modality"))
