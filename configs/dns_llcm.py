@@ -12,9 +12,7 @@ _base_ = [
 image_size = (288, 144)  # height, width
 model = dict(
     data_preprocessor=dict(
-        views=dict(
-            visible=dict(ops=dict(early=None, channel=dict(gray=False))), infrared=dict(ops=dict(early=None))
-        )
+        views=dict(visible=dict(ops=dict(early=None, channel=dict(gray=False))), infrared=dict(ops=dict(early=None)))
     ),
     head=dict(num_classes=713),
 )
