@@ -138,13 +138,13 @@ def training(model_and_config, evaluation) -> dict:
                 other_logits_shifted=logits["feat_shifted"][1],
             )
             out["first"] = {name: value.detach().numpy() for name, value in first.items()} | maps
-            out["grads"] = {n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None}
+            out["grads"] = {n: p.grad.double().norm().item() for n, p in model.named_parameters() if p.grad is not None}
             out["without_grad"] = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
             for hook in hooks:
                 hook.remove()
         optimizer.step()
         out["projections"].append(projections())
-    out["state"] = {n: v.float().norm().item() for n, v in model.state_dict().items() if v.is_floating_point()}
+    out["state"] = {n: v.double().norm().item() for n, v in model.state_dict().items() if v.is_floating_point()}
     return out
 
 
