@@ -125,16 +125,17 @@ def title_of(name: str) -> str:
     return TITLES.get(name) or name.replace("_", " ")
 
 
-def is_far(name: str, value: float, released: float) -> bool:
+def is_far(name: str, value: float, released: float, largest: float) -> bool:
     """Whether a value is farther from the released one than chance makes it.
 
-    5 points of Rank-1, mAP or accuracy; a quarter of a loss, and 0.05; 2 % of the learning rate.
+    5 points of Rank-1, mAP or accuracy; a quarter of a loss, and 0.05; 2 % of the largest learning rate of the released
+    run, whose log does not reach an epoch's last batch.
     """
     difference = abs(value - released)
     if name in ("R1", "mAP", "acc"):
         return difference > 5
     if name == "lr":
-        return difference > 0.02 * released
+        return difference > 0.02 * largest
     return difference > max(0.25 * abs(released), 0.05)
 
 
@@ -151,7 +152,7 @@ def compare(run: Curves, released: Curves) -> list[str]:
         if not epochs:
             sentences.append(f"{title_of(name)}: nothing to compare")
             continue
-        far = [is_far(name, ours[e], theirs[e]) for e in epochs]
+        far = [is_far(name, ours[e], theirs[e], max(theirs.values())) for e in epochs]
         length = min(IN_A_ROW, len(far))
         left = next((i for i in range(len(far) - length + 1) if all(far[i : i + length])), None)
         if left is None:

@@ -89,6 +89,16 @@ def test_where_a_run_leaves_the_released_one_is_said_in_words():
     assert lines[1] == "mAP: nothing to compare" and "learning rate: with" in lines[-1]
 
 
+def test_another_schedule_is_noticed_and_the_end_of_an_epoch_is_not():
+    released = released_run("mscm_sysu")
+    code = {e: lr * (10 if 80 < e <= 90 else 1) for e, lr in released.series["lr"].items()}  # drops at 90, not 80
+    line = compare(Curves("code", {**released.series, "lr": code}), released)[-1]
+    assert line == "learning rate leaves the released run after epoch 81: 0.01, released 0.001"
+    released = released_run("dns_sysu")
+    end = {e: 0.2 * min(e / 16, (100 - e) / 84) for e in range(1, 101)}  # the lines at each epoch's end
+    assert "with the released run in 100" in compare(Curves("ends", {"lr": end}), released)[-1]
+
+
 def test_the_tool_draws_and_tells(tmp_path, repo_root):
     pytest.importorskip("matplotlib")
     for name, rank1 in (("one", 14.0), ("two", 60.0)):
