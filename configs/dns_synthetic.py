@@ -18,7 +18,11 @@ model = dict(
     backbone=dict(depth=18, base_channels=16, init_cfg=None),
     head=dict(
         num_classes=150,
-        losses=dict(circle=_base_.metric_ramp, da=_base_.metric_ramp, dd=_base_.metric_ramp),
+        losses=dict(
+            circle=dict(start_iter=100, ramp_iters=200),
+            da=dict(start_iter=100, ramp_iters=200),
+            dd=dict(start_iter=100, ramp_iters=200),
+        ),
     ),
 )
 del _small

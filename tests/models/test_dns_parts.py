@@ -12,7 +12,7 @@ from mscmreid.models.losses.circle import circle_loss
 from mscmreid.models.losses.distances import squared_self_distances
 from mscmreid.models.losses.mmd import domain_alignment, mmd
 from mscmreid.models.losses.teacher import OtherModalityTeacher
-from mscmreid.models.necks.bn_neck import generalized_mean
+from mscmreid.models.necks.pooling import generalized_mean
 from mscmreid.models.plugins import CSS, HSS
 from mscmreid.models.plugins.hss import shifted_profiles
 from mscmreid.models.views import ChannelToAll, HueShift, Normalize, RandomErase

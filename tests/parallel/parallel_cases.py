@@ -38,7 +38,7 @@ from mscmreid.registry import MODELS
 from mscmreid.structures import MODALITIES, ReIDDataSample, Rows
 
 ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS = ("mscm", "agw", "caj", "deen")
+SYSTEMS = ("mscm", "agw", "caj", "deen", "dns")
 LOSSES = dict(
     qct=QuadrupleCenterTripletLoss,
     triplet=BatchHardTripletLoss,
@@ -106,6 +106,8 @@ def toy_system(system: str) -> tuple:
     options = dict(TOY)
     if system == "deen":  # masks are drawn by each process for its own rows
         options["model.backbone.plugins.dee.dropout"] = 0.0
+    if system == "dns":
+        options["model.backbone.plugins.css.dropout"] = 0.0
     cfg = load_config(ROOT / "configs" / f"{system}_sysu.py", options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)

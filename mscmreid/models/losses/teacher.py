@@ -70,7 +70,6 @@ class OtherModalityTeacher(nn.Module):
             raise ValueError(f"OtherModalityTeacher expects names of one or more features, found {features!r}")
         if not 0 <= tau <= 1:
             raise ValueError(f"OtherModalityTeacher expects tau in [0, 1], found {tau}")
-        self.gathers = False  # the mean over processes is that over all rows
         self.reads = (*features, "label", "modality")
         self.tau, self.ce_weight = tau, ce_weight
         self.visible = nn.Linear(in_channels, num_classes, bias=False)
