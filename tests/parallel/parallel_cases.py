@@ -211,7 +211,8 @@ def gathered(folder: Path) -> dict:
     inputs = inputs.clone().requires_grad_()
     found = gather_rows(dict(named_columns(rows), features=inputs))
     features = found.pop("features")
-    all_rows = replace(rows, **found)
+    extra = {name: found.pop(name) for name in rows.extra}
+    all_rows = replace(rows, **found, extra=extra)
     weight = 1.0 + all_rows.image + 10.0 * all_rows.stream + 100.0 * all_rows.branch
     (features.sum(1) * weight).sum().backward()
     return dict(

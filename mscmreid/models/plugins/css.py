@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from mscmreid.registry import MODELS
@@ -48,7 +49,11 @@ class CSS(nn.Module):
         """(N, C, h, w) and its rows as they are; in training also ``feat_shifted`` (N, C)."""
         if not self.training:
             return x, rows
-        return x, rows, {"feat_shifted": self.shift(x.float().mean(dim=(2, 3)))}
+        return (
+            x,
+            rows,
+            {"feat_shifted": self.shift(x.mean(dim=(2, 3), dtype=torch.promote_types(x.dtype, torch.float32)))},
+        )
 
     def shift(self, g: Tensor) -> Tensor:
         """(N, C) float32 -> (N, C)."""
