@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from mscmreid.apis.config import load_config
 from mscmreid.models.losses.circle import circle_loss
 from mscmreid.models.losses.distances import squared_self_distances
 from mscmreid.models.losses.mmd import domain_alignment, mmd
@@ -18,6 +19,7 @@ from mscmreid.models.plugins.hss import shifted_profiles
 from mscmreid.models.views import ChannelToAll, HueShift, Normalize, RandomErase
 from mscmreid.models.views.channels import copy_channel
 from mscmreid.models.views.hue import shift_hue
+from mscmreid.registry import MODELS
 
 TOLERANCE = 1e-4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -200,6 +202,28 @@ def test_erased_rectangles_are_distributed_as_the_released_ones(name, op, golden
     for side, values in (("height", height), ("width", width)):
         quantiles = torch.quantile(values, torch.tensor(expected["quantiles"], dtype=torch.float64))
         assert quantiles.tolist() == pytest.approx(expected[name][f"{side}_quantiles"], rel=0.03), side
+
+
+VIEWS = {
+    "sysu": ("early late channel", "hue early late"),
+    "llcm": ("late channel", "hue late"),
+    "regdb": ("early channel", "early"),
+}
+
+
+@pytest.mark.parametrize("data", VIEWS)
+def test_the_views_of_a_config_are_the_published_ones_in_their_order(data, repo_root):
+    model = load_config(repo_root / "configs" / f"dns_{data}.py").model
+    views = MODELS.build(model.data_preprocessor).views
+    for view, own in zip(views.values(), VIEWS[data], strict=True):
+        assert list(view.steps) == ["crop", "flip", "normalize", *own.split()]
+    exchange = views["visible"].steps["channel"].op
+    assert exchange.probs == pytest.approx([1 / 6] * 4 if data == "sysu" else [2 / 9] * 3 + [0])
+
+
+def test_the_early_erase_fills_with_the_released_values(golden, repo_root):
+    ops = load_config(repo_root / "configs" / "dns_sysu.py").model.data_preprocessor.views.visible.ops
+    assert ops.early.fill == pytest.approx(golden("dns_views.json")["erase_in_01_fill_after_normalising"], abs=1e-6)
 
 
 @pytest.mark.parametrize(("gray", "shares"), [(False, (2 / 9,) * 3 + (0.0,)), (True, (1 / 6,) * 4)])
