@@ -8,15 +8,14 @@ one. The released runs were validated without the mirrored image, on gallery dra
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
+from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.visualization.curves import RELEASED, compare, draw_curves, read_run, released_run
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument("work_dirs", nargs="+", metavar="WORK_DIR", help="work folder of a run")
     parser.add_argument("--released", choices=RELEASED, help="the run to draw behind them and to compare with")
     parser.add_argument("--out", type=Path, help="picture to write (default: curves.png in the first work folder)")
@@ -32,7 +31,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+    run_tool(main)
