@@ -6,6 +6,7 @@ from mscmreid.engine.hooks.epoch_start_hook import EpochStartHook
 from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook, seed_everything, seed_worker
 from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper
 from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor
+from mscmreid.engine.optimizers.piecewise_linear import PiecewiseLinearLR
 from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
 from mscmreid.engine.runner.log_processor import ReIDLogProcessor
 from mscmreid.engine.runner.loops import ReIDTestLoop, ReIDValLoop
@@ -15,6 +16,7 @@ __all__ = [
     "AutocastOptimWrapper",
     "DeferredScalarsHook",
     "EpochStartHook",
+    "PiecewiseLinearLR",
     "ReIDDistributedDataParallel",
     "ReIDLogProcessor",
     "ReIDOptimWrapperConstructor",

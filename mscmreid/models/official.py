@@ -1,4 +1,4 @@
-"""Official checkpoints of MSCMNet, AGW, CAJ and DEEN: their names for our parameters."""
+"""Official checkpoints of the released systems: their names for our parameters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mscmreid.fileio import safe_load
 from mscmreid.models.backbones.resnet import torchvision_name
+from mscmreid.models.official_dns import UNUSED, dns_name, is_dns
 
-SYSTEMS = ("mscm", "agw", "caj", "deen")
+SYSTEMS = ("mscm", "agw", "caj", "deen", "dns")
 
 # ours -> theirs, tried in order; {n} in the replacement is filled with the plugin's place among its stage's blocks
 _STREAMS = {
@@ -45,6 +46,7 @@ _UNUSED = (
     (r"layerATT3\.ln_1o\.", "the last block reads no earlier map"),
     (r"base_resnet\.base\.layer4\.", "stage 4 is not used in this variant"),
     (r"MFA3\.", "the third fusion is not used in this variant"),
+    *UNUSED,
 )
 
 
@@ -62,6 +64,8 @@ def official_name(name: str, names: Iterable[str]) -> str:
     Raises:
         ValueError: the released systems have nothing of that kind.
     """
+    if is_dns(names) and (found := dns_name(name)):
+        return found
     part, _, rest = name.partition(".")
     if part == "neck":
         return "bottleneck." + name.removeprefix("neck.bn.")

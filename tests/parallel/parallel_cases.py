@@ -38,7 +38,7 @@ from mscmreid.registry import MODELS
 from mscmreid.structures import MODALITIES, ReIDDataSample, Rows
 
 ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS = ("mscm", "agw", "caj", "deen")
+SYSTEMS = ("mscm", "agw", "caj", "deen", "dns")
 LOSSES = dict(
     qct=QuadrupleCenterTripletLoss,
     triplet=BatchHardTripletLoss,
@@ -126,6 +126,8 @@ def toy_system(system: str) -> tuple:
     options = dict(TOY)
     if system == "deen":  # masks are drawn by each process for its own rows
         options["model.backbone.plugins.dee.dropout"] = 0.0
+    if system == "dns":
+        options["model.backbone.plugins.css.dropout"] = 0.0
     if system == "stateful":
         options["model.head.losses.teacher"] = dict(type=StatefulLoss, weight=0.5)
     cfg = load_config(ROOT / "configs" / f"{'agw' if system == 'stateful' else system}_sysu.py", options)
@@ -233,7 +235,8 @@ def gathered(folder: Path) -> dict:
     inputs = inputs.clone().requires_grad_()
     found = gather_rows(dict(named_columns(rows), features=inputs))
     features = found.pop("features")
-    all_rows = replace(rows, **found)
+    extra = {name: found.pop(name) for name in rows.extra}
+    all_rows = replace(rows, **found, extra=extra)
     weight = 1.0 + all_rows.image + 10.0 * all_rows.stream + 100.0 * all_rows.branch
     (features.sum(1) * weight).sum().backward()
     return dict(

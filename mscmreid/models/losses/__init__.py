@@ -7,20 +7,26 @@ does not matter. Weights are the head's. A new one without parameters: a plain f
 """
 
 from mscmreid.models.losses.batch_hard import BatchHardTripletLoss
+from mscmreid.models.losses.circle import CircleLoss
 from mscmreid.models.losses.cpm import CenterGuidedPairMining
 from mscmreid.models.losses.cross_entropy import CrossEntropy
 from mscmreid.models.losses.metric_loss import MetricLoss
+from mscmreid.models.losses.mmd import DomainAlignment
 from mscmreid.models.losses.orthogonality import BranchOrthogonality
 from mscmreid.models.losses.qct import QuadrupleCenterTripletLoss
+from mscmreid.models.losses.teacher import OtherModalityTeacher
 from mscmreid.models.losses.weighted_triplet import EnhancedSquaredDifference, WeightedRegularizedTriplet
 
 __all__ = [
     "BatchHardTripletLoss",
     "BranchOrthogonality",
     "CenterGuidedPairMining",
+    "CircleLoss",
     "CrossEntropy",
+    "DomainAlignment",
     "EnhancedSquaredDifference",
     "MetricLoss",
+    "OtherModalityTeacher",
     "QuadrupleCenterTripletLoss",
     "WeightedRegularizedTriplet",
 ]

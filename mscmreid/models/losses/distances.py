@@ -31,10 +31,15 @@ def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
     return _root(_squared_distances(x, y))
 
 
+def squared_self_distances(x: Tensor) -> Tensor:
+    """||x_i - x_j||^2: (N, D) -> (N, N), up to rounding (so it may be a little below 0); the diagonal is exactly 0."""
+    diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
+    return _squared_distances(x, x).masked_fill(diagonal, 0.0)
+
+
 def self_distances(x: Tensor) -> Tensor:
     """||x_i - x_j||: (N, D) -> (N, N); the diagonal is exactly 1e-6 and has no gradient."""
-    diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
-    return _root(_squared_distances(x, x).masked_fill(diagonal, 0.0))
+    return _root(squared_self_distances(x))
 
 
 def same(x: Tensor, y: Tensor | None = None) -> Tensor:

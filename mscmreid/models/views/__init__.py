@@ -3,6 +3,7 @@
 from mscmreid.models.views.channels import AdaptiveGray, ChannelScale, ChannelToAll, InfraredGray
 from mscmreid.models.views.erase import RandomErase
 from mscmreid.models.views.geometry import HorizontalFlip, PadCrop
+from mscmreid.models.views.hue import HueShift
 from mscmreid.models.views.intensity import Normalize, RandomBrightness, RandomGrayscale
 from mscmreid.models.views.view import View, ViewOp, view_generator
 
@@ -11,6 +12,7 @@ __all__ = [
     "ChannelScale",
     "ChannelToAll",
     "HorizontalFlip",
+    "HueShift",
     "InfraredGray",
     "Normalize",
     "PadCrop",

@@ -94,10 +94,16 @@ class _CopyChannel:
 
 @TRANSFORMS.register_module()
 class ChannelToAll(_CopyChannel):
-    """One of the three channels, uniformly, copied to all three (CAJ's channel exchange)."""
+    """With ``prob`` one of the three channels, uniformly, copied to all three (CAJ's channel exchange: always).
 
-    def __init__(self) -> None:
-        super().__init__((1 / 3, 1 / 3, 1.0 - 2 / 3, 0.0))
+    With ``gray``, the gray mix is a fourth choice as likely as each channel (DNS on SYSU-MM01).
+    """
+
+    def __init__(self, prob: float = 1.0, gray: bool = False) -> None:
+        num = 4 if gray else 3
+        share = check_prob(prob, "ChannelToAll") / num
+        probs = [share] * (num - 1)
+        super().__init__((*probs, prob - sum(probs), 0.0)[:4])
 
 
 @TRANSFORMS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,12 +28,13 @@ def draw_rectangles(
     area: tuple[float, float],
     aspect: tuple[float, float],
     rounds: int = 10,
+    log_aspect: bool = False,
 ) -> dict[str, Tensor]:
     """One rectangle smaller than the image for each of ``n`` images.
 
     Height round(sqrt(a r)) and width round(sqrt(a / r)) with the area a uniform in ``area`` times the image's and r
-    uniform in ``aspect``, drawn again until both are less than the image's; the corner is uniform. Ten attempts are
-    drawn at a time, of which the first that fits counts.
+    (or, with ``log_aspect``, its logarithm) uniform in ``aspect``, drawn again until both are less than the image's;
+    the corner is uniform. Ten attempts are drawn at a time, of which the first that fits counts.
 
     Returns:
         ``top, left, height, width``: (n,) integers; height and width are 0 where ten times ``rounds`` attempts failed.
@@ -42,7 +44,10 @@ def draw_rectangles(
     todo = torch.arange(n)
     for _ in range(rounds):
         a = uniform(generator, (len(todo), 10), *area) * (image_height * image_width)
-        r = uniform(generator, (len(todo), 10), *aspect)
+        if log_aspect:
+            r = uniform(generator, (len(todo), 10), math.log(aspect[0]), math.log(aspect[1])).exp()
+        else:
+            r = uniform(generator, (len(todo), 10), *aspect)
         h, w = (a * r).sqrt().round().long(), (a / r).sqrt().round().long()
         fits = (h < image_height) & (w < image_width)
         first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # any where none fits: its sides are made 0
@@ -97,6 +102,8 @@ class RandomErase:
         area: range of the rectangle's share of the image.
         aspect: range of its height over its width.
         fill: its three channels, in normalised values.
+        log_aspect: draw the logarithm of the aspect uniformly, not the aspect.
+        attempts: rectangles drawn until one fits, a multiple of 10; then nothing is erased.
     """
 
     def __init__(
@@ -105,6 +112,8 @@ class RandomErase:
         area: tuple[float, float] = (0.02, 0.4),
         aspect: tuple[float, float] = (0.3, 1 / 0.3),
         fill: Sequence[float] = (0.4914, 0.4822, 0.4465),
+        log_aspect: bool = False,
+        attempts: int = 100,
     ) -> None:
         self.prob = check_prob(prob, "RandomErase")
         self.area = check_range(area, "RandomErase: area")
@@ -114,12 +123,15 @@ class RandomErase:
                 "RandomErase: area must be a share of the image, aspect positive and fill three numbers, "
                 f"found {area}, {aspect}, {fill}"
             )
+        if attempts < 10 or attempts % 10:
+            raise ValueError(f"RandomErase: attempts must be a multiple of 10, found {attempts}")
         self.fill = tuple(fill)
+        self.log_aspect, self.rounds = log_aspect, attempts // 10
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``top, left, height, width``: (n,) integers; 0 high and wide where nothing is erased."""
         erased = torch.rand(n, generator=generator) < self.prob
-        box = draw_rectangles(generator, n, size, self.area, self.aspect)
+        box = draw_rectangles(generator, n, size, self.area, self.aspect, self.rounds, self.log_aspect)
         return dict(box, height=box["height"] * erased, width=box["width"] * erased)
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
