@@ -207,7 +207,7 @@ def test_testing_stops_without_a_checkpoint_or_with_a_wrong_one(straight_run, to
     with pytest.raises(ValueError, match="trained on 6 identities, the config says num_classes=7"):
         run_test(toy_config(model__head__num_classes=7), straight_run / "epoch_3.pth")
     with pytest.raises(ValueError, match="unexpected"):
-        run_test(toy_config(model__backbone__plugins=[]), straight_run / "epoch_3.pth")
+        run_test(toy_config(model__backbone__plugins__mimb=None), straight_run / "epoch_3.pth")
 
 
 def test_init_model_loads_strictly_and_is_ready(straight_run, toy_config):
