@@ -27,7 +27,7 @@ WHERE_AND_HOW = {
 SHARED = {"data_root", "split_id", "image_size"}
 MORE_KEYS = {
     *("runner_type", "custom_imports", "load_strict", "cache_dir", "compile", "sync_bn", "find_unused_parameters"),
-    *("model_wrapper_cfg", "strategy", "stages"),
+    *("model_wrapper_cfg", "strategy", "stages", "frozen", "stage"),
 }
 """Top-level keys that a config may have, besides the arguments of MMEngine's Runner and :data:`SHARED`."""
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
