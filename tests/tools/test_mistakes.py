@@ -76,7 +76,11 @@ MISTAKES = [
     ("train", [*TRAIN, "model.bakbone.depth=18"], "no 'bakbone' in model; did you mean 'backbone'?"),
     ("train", [*TRAIN, "model.backbone.dept=18"], "'dept'"),
     ("train", [*TRAIN, "train_cfg.max_epochs=ten"], "option train_cfg.max_epochs: expected a number"),
-    ("train", ["caj_synthetic", "--cfg-options", "auto_scale_lr.enable=yes"], "option auto_scale_lr.enable: expected True"),
+    (
+        "train",
+        ["caj_synthetic", "--cfg-options", "auto_scale_lr.enable=yes"],
+        "option auto_scale_lr.enable: expected True",
+    ),
     ("train", [*TRAIN, "train_cfg.max_epoch=10"], "'max_epoch'"),
     ("train", [*TRAIN, "randomness.sed=1"], "'sed'"),
     ("train", [CONFIG, "--launcher", "pytorch"], "--launcher pytorch expects the environment variables"),

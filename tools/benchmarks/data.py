@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from mscmreid.apis import init_model, load_config
+from mscmreid.cores import available_cores
 from mscmreid.datasets import PlainFolder, reid_collate
 from mscmreid.engine.runner.allocator import keep_freed_memory
-from mscmreid.cores import available_cores
 from mscmreid.engine.runner.processes import peak_memory_mib, preload_workers, start_method
 from mscmreid.registry import MODELS, RUNNERS
 from mscmreid.retrieval.shards import extract_folder
