@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import atexit
 import os
 import runpy
 import sys
@@ -166,7 +167,19 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         where = f" (process {number})" if number else ""
         print(f"error{where}: {one_line(error)}", file=sys.stderr, flush=True)
         status = 1
-    sys.exit(status or 0)
+    _end(status or 0)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process. One of several does so without the interpreter's last steps: torch's threads that are still
+    there then may abort it ("terminate called without an active exception"), which its launcher takes for a failure,
+    and ends the others while they may still be writing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "torch" in sys.modules:
+        atexit._run_exitfuncs()  # data workers and loggers
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def tools() -> dict[str, Path]:

@@ -7,7 +7,6 @@ from mscmreid.evaluation.protocols import GeneralProtocol, LLCMProtocol, Protoco
 from mscmreid.evaluation.ranking import (
     RankingResult,
     Selection,
-    merge_rankings,
     rank_distances,
     rank_features,
     rank_selections,
@@ -39,7 +38,6 @@ __all__ = [
     "latex_rows",
     "load_results",
     "markdown_table",
-    "merge_rankings",
     "over_splits",
     "rank_distances",
     "rank_features",

@@ -122,9 +122,7 @@ def camera_pair_values(
             query = selection.query[query_cams == query_cam]
             gallery = selection.gallery[gallery_cams == gallery_cam]
             same_id = np.isin(table.pid[query], table.pid[gallery])
-            if selection.rule.ignored_cameras(int(query_cam), np.array([gallery_cam]))[0] or not same_id.any():
-                continue
-            if selection.rule.same_id_same_camera and query_cam == gallery_cam:
+            if not same_id.any() or selection.rule.ignored(0, int(query_cam), np.zeros(1), np.array([gallery_cam]))[0]:
                 continue
             part = Selection(query, gallery, selection.rule, selection.identity_cmc, selection.trial)
             ranking = rank_selections(matrix, table.pid, table.cam_id, [part], memory_bytes=memory_bytes)[0]

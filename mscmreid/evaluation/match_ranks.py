@@ -115,7 +115,7 @@ def rank_block(
         values = block[:, columns]  # (rows, matches)
         if rule.same_id_same_camera:
             assert query_cams is not None and gallery.cams is not None
-            values[query_cams[start:stop, None] == gallery.cams[columns]] = -np.inf
+            values[rule.ignored_matches(query_cams[start:stop, None], gallery.cams[columns])] = -np.inf
             block[:, columns] = values
         best = values.argmax(axis=1)  # the first of equal ones
         best_score[start:stop, 0] = values[np.arange(len(values)), best]

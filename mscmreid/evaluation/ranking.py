@@ -31,8 +31,7 @@ class RankingResult:
     """Per-query values of one ranking, and their means.
 
     Attributes:
-        query_index: (n,) position of each query in the query list, ascending. Fewer than ``total_queries`` in the
-            part of one process, see :func:`merge_rankings`.
+        query_index: (n,) position of each query in the query list, ascending.
         first_rank: (n,) rank of the best match, 0 for a query without a match.
         ap: (n,) average precision in percent, NaN for a query without a match.
         inp: (n,) inverse negative penalty in percent, NaN for a query without a match.
@@ -193,7 +192,7 @@ def rank_by_scores(
     """
     q_pids, g_pids, q_cams, g_cams = _check_columns(query_pids, gallery_pids, query_cams, gallery_cams, rule)
     job = _Job(np.arange(len(q_pids)), None, q_pids, q_cams, GalleryIndex(g_pids, g_cams), rule, identity_cmc)
-    return _complete(_rank_jobs(scores, q_pids, [job], bytes_per_query, 0, itemsize, memory_bytes, 0, 1))[0]
+    return _complete(_rank_jobs(scores, q_pids, [job], bytes_per_query, 0, itemsize, memory_bytes))[0]
 
 
 def rank_features(
@@ -209,16 +208,12 @@ def rank_features(
     memory_bytes: int = DEFAULT_MEMORY,
     query_paths: Sequence[str] | None = None,
     gallery_paths: Sequence[str] | None = None,
-    rank: int = 0,
-    world_size: int = 1,
 ) -> RankingResult:
     """Rank by the inner product of feature rows (the cosine similarity if the rows have unit length).
 
     Args:
         query, gallery: (Q, D), (G, D) features, memory-mapped if they are large; read in tiles.
         memory_bytes: most memory to use beyond the features.
-        rank, world_size: this process ranks the ``rank``-th of ``world_size`` parts of the queries;
-            :func:`merge_rankings` puts the parts together.
         query_pids, gallery_pids, query_cams, gallery_cams, rule, identity_cmc: as in :func:`rank_distances`.
         query_paths, gallery_paths: images of the rows, for error messages.
 
@@ -242,10 +237,8 @@ def rank_features(
         *product_bytes(query.shape[1], len(g_pids)),
         4,
         memory_bytes,
-        rank,
-        world_size,
     )
-    return _complete(parts)[0] if world_size == 1 else parts[0]
+    return _complete(parts)[0]
 
 
 def rank_selections(
@@ -256,8 +249,6 @@ def rank_selections(
     *,
     memory_bytes: int = DEFAULT_MEMORY,
     paths: Sequence[str] | None = None,
-    rank: int = 0,
-    world_size: int = 1,
 ) -> list[RankingResult]:
     """Rank many selections of one feature table; those that share rows share one product of features.
 
@@ -267,7 +258,6 @@ def rank_selections(
         selections: what to rank; row numbers refer to ``features``.
         memory_bytes: most memory to use beyond the features.
         paths: images of the rows, for error messages.
-        rank, world_size: as in :func:`rank_features`.
 
     Returns:
         One result a selection, in their order.
@@ -309,30 +299,10 @@ def rank_selections(
             *product_bytes(features.shape[1], len(gallery_union)),
             4,
             memory_bytes,
-            rank,
-            world_size,
         )
-        for number, part in zip(members, _complete(parts) if world_size == 1 else parts, strict=True):
+        for number, part in zip(members, _complete(parts), strict=True):
             results[number] = part
     return [result for result in results if result is not None]
-
-
-def merge_rankings(parts: Sequence[RankingResult]) -> RankingResult:
-    """Put together the parts that several processes ranked.
-
-    Raises:
-        ValueError: the parts do not cover every query exactly once, or no query has a match.
-    """
-    index = np.concatenate([part.query_index for part in parts])
-    order = np.argsort(index, kind="stable")
-    total = parts[0].total_queries
-    if not np.array_equal(index[order], np.arange(total)):
-        raise ValueError(f"the parts must cover each of {total} queries once, found {len(index)} rows: merge all ranks")
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in ("first_rank", "ap", "inp")
-    }
-    merged = RankingResult(index[order], **columns, total_queries=total, num_gallery=parts[0].num_gallery)
-    return _complete([merged])[0]
 
 
 @dataclass(frozen=True)
@@ -356,17 +326,13 @@ def _rank_jobs(
     fixed_bytes: int,
     itemsize: int,
     memory_bytes: int,
-    rank: int,
-    world_size: int,
 ) -> list[RankingResult]:
     """Rank every job, a chunk of the product's queries at a time.
 
     ``scores(rows)`` gives a new (n, columns) array; ``bytes_per_query`` is what one of its rows takes, ``fixed_bytes``
     what it takes beside them.
     """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank must be in 0..{world_size - 1}, found {rank}")
-    by_pid = np.array_split(np.argsort(product_pids, kind="stable"), world_size)[rank]
+    by_pid = np.argsort(product_pids, kind="stable")
     per_query = bytes_per_query + max(
         job.gallery.bytes_per_query(itemsize) - (0 if job.columns is not None else len(job.gallery.pids) * itemsize)
         for job in jobs

@@ -50,5 +50,14 @@ class ExclusionRule:
             ignored |= gallery_cams == query_cam
         return ignored
 
+    def ignored_matches(self, query_cams: np.ndarray | int, gallery_cams: np.ndarray) -> np.ndarray:
+        """Bool, the shape that the two broadcast to: rows of the query's own id that it ignores for their camera."""
+        return np.equal(query_cams, gallery_cams) & self.same_id_same_camera
+
+    def ignored(self, query_pid: int, query_cam: int, gallery_pids: np.ndarray, gallery_cams: np.ndarray) -> np.ndarray:
+        """(G,) bool: gallery rows that a query ignores."""
+        matches = (gallery_pids == query_pid) & self.ignored_matches(query_cam, gallery_cams)
+        return self.ignored_cameras(query_cam, gallery_cams) | matches
+
 
 NOTHING_IGNORED = ExclusionRule()

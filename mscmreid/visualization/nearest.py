@@ -59,12 +59,9 @@ def nearest_rows(
 
 def ignored_rows(table: FeatureTable, selection: Selection, query: int) -> np.ndarray:
     """(G,) bool: the gallery rows of a selection that the query (a row of the table) must not see."""
-    gallery, rule = selection.gallery, selection.rule
-    ignored = rule.ignored_cameras(int(table.cam_id[query]), table.cam_id[gallery])
-    if rule.same_id_same_camera:
-        same_id = table.pid[gallery] == table.pid[query]
-        ignored = ignored | (same_id & (table.cam_id[gallery] == table.cam_id[query]))
-    return ignored
+    gallery = selection.gallery
+    pid, cam = int(table.pid[query]), int(table.cam_id[query])
+    return selection.rule.ignored(pid, cam, table.pid[gallery], table.cam_id[gallery])
 
 
 def choose_queries(ranking: RankingResult, query_pids: np.ndarray, how: str = "spread", num: int = 5) -> list[int]:

@@ -15,7 +15,6 @@ from mscmreid.evaluation import (
     ExclusionRule,
     Selection,
     match_ranks,
-    merge_rankings,
     rank_distances,
     rank_features,
     rank_selections,
@@ -166,17 +165,6 @@ def test_memory_stays_under_the_bound(grouped):
     assert peak < bound
 
 
-def test_parts_of_several_processes_make_the_whole():
-    query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(7)
-    arguments = (query, gallery, q_pids, g_pids, q_cams, g_cams)
-    parts = [rank_features(*arguments, rule=LLCM, rank=r, world_size=3) for r in range(3)]
-    same(merge_rankings(parts), rank_features(*arguments, rule=LLCM))
-    with pytest.raises(ValueError, match="cover each of 70 queries once"):
-        merge_rankings(parts[:2])
-    with pytest.raises(ValueError, match=r"rank must be in 0\.\.2"):
-        rank_features(*arguments, rank=3, world_size=3)
-
-
 def test_shared_products_give_what_single_rankings_give():
     query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(8)
     features, pids, cams = np.r_[query, gallery], np.r_[q_pids, g_pids], np.r_[q_cams, g_cams]
@@ -193,9 +181,6 @@ def test_shared_products_give_what_single_rankings_give():
             identity_cmc=chosen.identity_cmc,
         )  # fmt: skip
         same(result, single)
-    halves = [rank_selections(features, pids, cams, selections, rank=r, world_size=2) for r in range(2)]
-    for whole, *parts in zip(rank_selections(features, pids, cams, selections), *halves, strict=True):
-        same(whole, merge_rankings(parts))
 
 
 def test_count_true_counts_long_rows():
