@@ -113,7 +113,7 @@ class Killer:
         options: dict[str, Any] = dict(
             randomness=dict(seed=0, deterministic=True),
             train_cfg__max_epochs=EPOCHS,
-            train_dataloader__sampler__num_batches=ITERATIONS,
+            train_dataloader__batch_sampler__num_batches=ITERATIONS,
             experiment_name="run",
             log_level="INFO",
         )
