@@ -4,6 +4,7 @@ from mscmreid.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
 from mscmreid.engine.hooks.epoch_start_hook import EpochStartHook
 from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook, seed_everything, seed_worker
+from mscmreid.engine.optimizers.cosine_to_floor import CosineToFloorLR
 from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper
 from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor
 from mscmreid.engine.optimizers.piecewise_linear import PiecewiseLinearLR
@@ -14,6 +15,7 @@ from mscmreid.engine.runner.runner import ReIDRunner
 
 __all__ = [
     "AutocastOptimWrapper",
+    "CosineToFloorLR",
     "DeferredScalarsHook",
     "EpochStartHook",
     "PiecewiseLinearLR",

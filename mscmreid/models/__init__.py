@@ -2,6 +2,7 @@
 
 from mscmreid.models import losses, plugins, views
 from mscmreid.models.backbones.multi_stream_resnet import MultiStreamResNet
+from mscmreid.models.backbones.vit import VisionTransformer
 from mscmreid.models.data_preprocessor import ReIDDataPreprocessor
 from mscmreid.models.heads.reid_head import ReIDHead
 from mscmreid.models.necks.bn_neck import BNNeck
@@ -17,6 +18,7 @@ __all__ = [
     "MultiStreamResNet",
     "ReIDDataPreprocessor",
     "ReIDHead",
+    "VisionTransformer",
     "losses",
     "plugins",
     "views",

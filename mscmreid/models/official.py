@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mscmreid.fileio import safe_load
 from mscmreid.models.backbones.resnet import torchvision_name
+from mscmreid.models.backbones.vit import timm_name
 from mscmreid.models.official_dns import UNUSED, dns_name, is_dns
 
-SYSTEMS = ("mscm", "agw", "caj", "deen", "dns")
+SYSTEMS = ("mscm", "agw", "caj", "deen", "dns", "pmt")
 
 # ours -> theirs, tried in order; {n} in the replacement is filled with the plugin's place among its stage's blocks
 _STREAMS = {
@@ -73,6 +74,8 @@ def official_name(name: str, names: Iterable[str]) -> str:
         return name.removeprefix("head.")
     if part == "backbone" and rest.startswith("trunk."):
         return f"base_resnet.base.{torchvision_name(rest.removeprefix('trunk.'))}"
+    if part == "backbone" and "backbone.class_token" in names:  # PMT
+        return f"base.{timm_name(rest)}"
     if (match := re.fullmatch(r"streams\.(\w+)\.(stem\..+)", rest)) and match[1] in _STREAMS:
         return f"{_STREAMS[match[1]]}.{torchvision_name(match[2])}"
     if match := re.fullmatch(r"plugins\.non_local\.stage(\d)_block(\d+)\.(\w+)\.(\w+)", rest):
@@ -141,7 +144,7 @@ def _some(names: list[str]) -> str:
 
 
 def read_official(path: str | Path) -> dict[str, Tensor]:
-    """The ``net`` of an official checkpoint, read without executing anything that the file may contain.
+    """The ``net`` of an official checkpoint, or all of one that is a bare state dict (PMT's), read without executing anything that the file may contain.
 
     numpy scalars and arrays beside the weights (the released ``cmc``, ``mAP``) are allowed; everything else is refused.
 
@@ -157,6 +160,8 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises several kinds for broken or untrusted files
         raise ValueError(f"{path} is not a torch checkpoint that can be read as tensors alone: {error}") from error
     net = content.get("net") if isinstance(content, dict) else None
+    if net is None and isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
+        net = content
     if not isinstance(net, Mapping) or not net:
         keys = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path}: expected the released layout {{'net': state dict, ...}}, found {keys}")

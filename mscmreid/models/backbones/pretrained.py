@@ -1,4 +1,4 @@
-"""ImageNet weights of torchvision's ResNets, by name or from a file."""
+"""ImageNet weights of torchvision's networks, by name or from a file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor
-from torchvision.models import get_weight
+from torchvision.models import get_model_weights
 
 PREFIX = "torchvision://"
 
 
-def load_imagenet_state(checkpoint: str) -> dict[str, Tensor]:
-    """State dict of a torchvision ResNet.
+def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
+    """State dict of a network trained on ImageNet.
 
     Args:
         checkpoint: ``torchvision://resnet50`` (IMAGENET1K_V1, fetched once into torch's hub cache), or the path of a
-            file that holds such a state dict.
+            file that holds a state dict, bare or under ``model`` or ``state_dict``.
+        one_of: entries of which a file must hold one; without any: ``conv1.weight``, a ResNet's.
 
     Raises:
         FileNotFoundError: the file is not there, or the weights are neither cached nor reachable; the message says
@@ -26,7 +27,7 @@ def load_imagenet_state(checkpoint: str) -> dict[str, Tensor]:
     """
     if checkpoint.startswith(PREFIX):
         name = checkpoint.removeprefix(PREFIX)
-        weights = get_weight(f"{name.replace('resnet', 'ResNet')}_Weights.IMAGENET1K_V1")
+        weights = get_model_weights(name)["IMAGENET1K_V1"]
         try:
             return dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
         except (URLError, OSError) as error:
@@ -41,7 +42,9 @@ def load_imagenet_state(checkpoint: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"ImageNet weights: expected a state dict file at {path}, found none")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or "conv1.weight" not in state:
-        raise ValueError(f"{path} does not hold the state dict of a torchvision ResNet: no entry 'conv1.weight'")
-    return state
+    for key in ("model", "state_dict"):
+        state = state.get(key, state) if isinstance(state, dict) else state
+    one_of = one_of or ("conv1.weight",)
+    if not isinstance(state, dict) or not set(one_of) & set(state):
+        raise ValueError(f"{path} does not hold the state dict of such a network: no entry {' or '.join(one_of)!r}")
+    return dict(state)

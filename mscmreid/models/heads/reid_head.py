@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ class ReIDHead(BaseModule):
         in_channels: size of the features.
         num_classes: training identities; checked against the data when training starts. None: no classifier.
         losses: name -> config of a loss, with these keys for the head: ``weight`` (default 1), ``start_iter`` (weight 0
-            before this iteration), ``ramp_iters`` (from there it rises linearly), and ``reads``, which names other
+            before this iteration), ``ramp_iters`` (from there it rises linearly), ``from_epoch`` and ``until_epoch``
+            (weight 0 outside ``from_epoch`` <= epoch < ``until_epoch``, counted from 0), and ``reads``, which names other
             outputs to take than those the loss asks for: ``reads=dict(feat_pool='feat_bn')``. None: no such loss.
         feature: the output that the classifier reads.
     """
@@ -55,12 +57,14 @@ class ReIDHead(BaseModule):
             nn.init.normal_(self.classifier.weight, 0.0, 0.001)
         self.losses = nn.ModuleDict()
         self.schedules: dict[str, tuple[float, int, int]] = {}
+        self.epochs: dict[str, tuple[int, float]] = {}
         self.reads: dict[str, list[str]] = {}
         for name, given in (losses or {}).items():
             if given is None:
                 continue
             cfg = dict(given)
             self.schedules[name] = (cfg.pop("weight", 1.0), cfg.pop("start_iter", 0), cfg.pop("ramp_iters", 0))
+            self.epochs[name] = (cfg.pop("from_epoch", 0), cfg.pop("until_epoch", math.inf))
             instead = dict(cfg.pop("reads", None) or {})
             self.losses[name] = loss = build_part(cfg, in_channels=in_channels, num_classes=num_classes)
             self.reads[name] = _reads_of(name, loss, instead)
@@ -70,8 +74,8 @@ class ReIDHead(BaseModule):
         self.set_iteration(0)
 
     def set_iteration(self, iteration: int, epoch: int = 0) -> None:
-        """Tell where training stands (for the weights' ramps); called before each iteration."""
-        self.iteration = iteration
+        """Tell where training stands (for the losses' weights); called before each iteration."""
+        self.iteration, self.epoch = iteration, epoch
         weights = [self.weight(name) for name in self.schedules]
         if weights != self._written_weights:
             for i, weight in enumerate(weights):
@@ -81,7 +85,8 @@ class ReIDHead(BaseModule):
     def weight(self, name: str) -> float:
         """Weight of a loss at the present iteration."""
         weight, start, ramp = self.schedules[name]
-        if self.iteration < start:
+        first, end = self.epochs[name]
+        if self.iteration < start or not first <= self.epoch < end:
             return 0.0
         return weight * min(1.0, (self.iteration - start + 1) / ramp) if ramp > 0 else weight
 

@@ -14,6 +14,7 @@ from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.models.losses.mmd import DomainAlignment
 from mscmreid.models.losses.orthogonality import BranchOrthogonality
 from mscmreid.models.losses.qct import QuadrupleCenterTripletLoss
+from mscmreid.models.losses.shared_space import DiscriminativeCenter, ModalitySharedEnhancement
 from mscmreid.models.losses.teacher import OtherModalityTeacher
 from mscmreid.models.losses.weighted_triplet import EnhancedSquaredDifference, WeightedRegularizedTriplet
 
@@ -23,9 +24,11 @@ __all__ = [
     "CenterGuidedPairMining",
     "CircleLoss",
     "CrossEntropy",
+    "DiscriminativeCenter",
     "DomainAlignment",
     "EnhancedSquaredDifference",
     "MetricLoss",
+    "ModalitySharedEnhancement",
     "OtherModalityTeacher",
     "QuadrupleCenterTripletLoss",
     "WeightedRegularizedTriplet",

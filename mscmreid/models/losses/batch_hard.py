@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from mscmreid.models.losses.distances import same, self_distances
+from mscmreid.models.losses.distances import mean_where, same, self_distances
 from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
@@ -31,15 +31,37 @@ def batch_hard_triplet(features: Tensor, label: Tensor, margin: float) -> Tensor
     return (positive - negative + margin).clamp_min(0).mean()
 
 
+def batch_hard_triplet_within(features: Tensor, label: Tensor, modality: Tensor, margin: float) -> Tensor:
+    """:func:`batch_hard_triplet` of the visible rows alone plus that of the infrared rows alone.
+
+    A row whose modality has no other person counts as 0.
+
+    Args:
+        features, label, margin: as there.
+        modality: (N,), 0 visible, 1 infrared; other rows take no part.
+    """
+    distances, own = self_distances(features), same(modality)
+    same_class = same(label)
+    positive = distances.masked_fill(~(same_class & own), 0.0).amax(1)
+    negative = distances.masked_fill(same_class | ~own, math.inf).amin(1)
+    hinge = (positive - negative + margin).clamp_min(0)
+    return mean_where(hinge, modality == 0) + mean_where(hinge, modality == 1)
+
+
 @MODELS.register_module()
 class BatchHardTripletLoss(MetricLoss):
     """Batch-hard triplet on un-normalised features of all modalities and streams; see :func:`batch_hard_triplet`.
 
     Args:
         margin: by how much the nearest negative must be farther than the farthest positive; not negative.
+        within_modality: the sum of the visible rows' own triplet and the infrared rows' own, in place of one over all.
     """
 
-    def __init__(self, margin: float = 0.3) -> None:
+    def __init__(self, margin: float = 0.3, within_modality: bool = False) -> None:
         if margin < 0:
             raise ValueError(f"expected margin >= 0, found {margin}")
-        super().__init__(partial(batch_hard_triplet, margin=margin), reads=("feat_pool", "label"))
+        if within_modality:
+            function = partial(batch_hard_triplet_within, margin=margin)
+            super().__init__(function, reads=("feat_pool", "label", "modality"))
+        else:
+            super().__init__(partial(batch_hard_triplet, margin=margin), reads=("feat_pool", "label"))

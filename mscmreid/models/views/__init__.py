@@ -1,6 +1,7 @@
 """Augmented versions of images: random operations on batches, and views, which are sequences of them."""
 
 from mscmreid.models.views.channels import AdaptiveGray, ChannelScale, ChannelToAll, InfraredGray
+from mscmreid.models.views.distort import GaussianBlur, OneOf, RandomJitter
 from mscmreid.models.views.erase import RandomErase
 from mscmreid.models.views.geometry import HorizontalFlip, PadCrop
 from mscmreid.models.views.hue import HueShift
@@ -11,14 +12,17 @@ __all__ = [
     "AdaptiveGray",
     "ChannelScale",
     "ChannelToAll",
+    "GaussianBlur",
     "HorizontalFlip",
     "HueShift",
     "InfraredGray",
     "Normalize",
+    "OneOf",
     "PadCrop",
     "RandomBrightness",
     "RandomErase",
     "RandomGrayscale",
+    "RandomJitter",
     "View",
     "ViewOp",
     "view_generator",
