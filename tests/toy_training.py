@@ -46,6 +46,9 @@ def toy_config(name: str, data_root: Path, options: Mapping[str, Any] | None = N
         toy |= {f"{loader}.num_workers": 0, f"{loader}.pin_memory": False}
         toy[f"{loader}.dataset.check_counts"] = False
     init_default_scope("mscmreid")
+    if "pmt" in name:
+        del toy["model.backbone.base_channels"]
+        toy |= {"model.backbone.depth": 2, "model.backbone.out_channels": 32, "model.backbone.num_heads": 2}
     cfg = load_config(CONFIGS / name, toy | dict(options or {}))
     cfg.model.head.num_classes = dataset_of(cfg, "train").metainfo["num_classes"]
     return cfg

@@ -144,9 +144,10 @@ def _some(names: list[str]) -> str:
 
 
 def read_official(path: str | Path) -> dict[str, Tensor]:
-    """The ``net`` of an official checkpoint, or all of one that is a bare state dict (PMT's), read without executing anything that the file may contain.
+    """The ``net`` of an official checkpoint, or all of it where it is a bare state dict (PMT's).
 
-    numpy scalars and arrays beside the weights (the released ``cmc``, ``mAP``) are allowed; everything else is refused.
+    Read without executing anything that the file may contain: numpy scalars and arrays beside the weights (the
+    released ``cmc``, ``mAP``) are allowed; everything else is refused.
 
     Raises:
         FileNotFoundError: no such file.

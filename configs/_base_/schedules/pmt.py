@@ -12,6 +12,4 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [dict(type='CosineToFloorLR', floor=3e-6, warmup=3, by_epoch=True)]
-train_dataloader = dict(batch_sampler=dict(num_ids=8, num_instances=4, replacement=False))
-default_hooks = dict(checkpoint=dict(save_best='reid/mAP'))
 auto_scale_lr = dict(base_batch_size=64)

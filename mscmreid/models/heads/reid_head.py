@@ -32,8 +32,8 @@ class ReIDHead(BaseModule):
         num_classes: training identities; checked against the data when training starts. None: no classifier.
         losses: name -> config of a loss, with these keys for the head: ``weight`` (default 1), ``start_iter`` (weight 0
             before this iteration), ``ramp_iters`` (from there it rises linearly), ``from_epoch`` and ``until_epoch``
-            (weight 0 outside ``from_epoch`` <= epoch < ``until_epoch``, counted from 0), and ``reads``, which names other
-            outputs to take than those the loss asks for: ``reads=dict(feat_pool='feat_bn')``. None: no such loss.
+            (weight 0 outside ``from_epoch`` <= epoch < ``until_epoch``, counted from 0), and ``reads``, which names
+            other outputs to take than those the loss asks for: ``reads=dict(feat_pool='feat_bn')``. None: no such loss.
         feature: the output that the classifier reads.
     """
 

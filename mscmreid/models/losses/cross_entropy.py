@@ -27,7 +27,7 @@ class CrossEntropy(MetricLoss):
 
     Args:
         label_smoothing: share of the target that is spread over all classes (none in the published systems).
-        by_modality: the visible rows' mean and the infrared rows' mean, added: twice the mean of a balanced batch (PMT).
+        by_modality: the visible rows' mean and the infrared rows' mean, added (PMT): twice a balanced batch's mean.
     """
 
     def __init__(self, label_smoothing: float = 0.0, by_modality: bool = False) -> None:

@@ -40,7 +40,7 @@ def gaussian_blur(x: Tensor, sigma: Tensor, radius: int) -> Tensor:
 
 @TRANSFORMS.register_module()
 class RandomJitter:
-    """Brightness and contrast by factors of their own, uniform in (low, high), in random order; before ``Normalize``."""
+    """Brightness and contrast by factors of their own, uniform in (low, high), in random order, on pixels."""
 
     makes_new = True
 
@@ -120,11 +120,11 @@ class OneOf:
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The images (N, 3, H, W), each changed by the operation that was chosen for it; their dtype stays."""
         for i, (name, op) in enumerate(self.ops.items()):
-            keys = [key for key in draws if key.startswith(f"{name}.")]
+            own = {key.removeprefix(f"{name}."): value for key, value in draws.items() if key.startswith(f"{name}.")}
 
-            def change(images: Tensor, *values: Tensor, op=op, names=[k.partition(".")[2] for k in keys]) -> Tensor:  # noqa: B006
+            def change(images: Tensor, *values: Tensor, op=op, names=tuple(own)) -> Tensor:
                 images = images if getattr(op, "makes_new", False) else images.clone()
                 return op.apply(images, dict(zip(names, values, strict=True)))
 
-            x = change_rows(x, draws["choice"] == i, change, *(draws[key] for key in keys))
+            x = change_rows(x, draws["choice"] == i, change, *own.values())
         return x
