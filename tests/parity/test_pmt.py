@@ -6,14 +6,18 @@ import numpy as np
 import pmt_recipes
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from mscmreid.engine import CosineToFloorLR
+from mscmreid.engine.optimizers.optim_wrapper_constructor import parameter_groups
 from mscmreid.models import BNNeck, CrossModalReID, VisionTransformer
 from mscmreid.models.losses import BatchHardTripletLoss, DiscriminativeCenter, ModalitySharedEnhancement
-from mscmreid.models.official import convert
+from mscmreid.models.official import convert, official_name, read_official
 from mscmreid.models.views.distort import contrast, gaussian_blur
 from mscmreid.models.views.intensity import brightness, grayscale
+from mscmreid.registry import MODELS
+from mscmreid.structures import Rows
 
 LOSSES = dict(
     triplet_intra=BatchHardTripletLoss(0.1, within_modality=True),
@@ -126,3 +130,85 @@ def test_parameters_are_as_many_as_released():
     assert isinstance(model.neck, BNNeck)
     assert sum(p.numel() for p in model.backbone.parameters()) == 85_809_408
     assert sum(p.numel() for p in model.parameters()) == 86_114_304
+
+
+def stage_steps(golden, repo_root, stage: int) -> dict:
+    """Three steps of a stage as the config has it, at the golden learning rates."""
+    cfg = Config.fromfile(repo_root / "configs" / "pmt_sysu.py")
+    cfg.model.pop("data_preprocessor")
+    cfg.model.backbone.update(init_cfg=None, dropout=0.0, drop_path=0.0)
+    model = MODELS.build(cfg.model).train()
+    state = tensors(pmt_recipes.weights(golden("pmt_checkpoint_layout.json")["keys"]))
+    model.load_state_dict(convert(state, model.state_dict()).state_dict)
+    epoch = 0 if stage == 1 else 6
+    model.set_iteration(0, epoch)
+    groups = parameter_groups(model, 3e-5, 1e-4, cfg.optim_wrapper.paramwise_cfg)
+    optimizer = torch.optim.AdamW(groups, lr=3e-5, weight_decay=1e-4)
+    scheduler = CosineToFloorLR(optimizer, end=24, floor=3e-7)  # it scales with the base rate there
+    for _ in range(epoch):
+        scheduler.step()
+    images = dict(zip(("visible", "infrared"), map(torch.from_numpy, pmt_recipes.train_images()), strict=True))
+    label = torch.tensor(pmt_recipes.LABELS)
+    rows = Rows.cat([Rows.make(label, name, i, torch.arange(6) + 6 * i) for i, name in enumerate(images)])
+    out: dict = dict(losses=[])
+    for step in range(3):
+        outputs, new_rows = model(images, rows, mode="tensor")
+        losses = model.head.loss(outputs, new_rows)
+        total = sum(value for name, value in losses.items() if name.startswith("loss"))
+        found = [losses["loss_ce"].item()]
+        if stage == 1:
+            found.append(losses["loss_intra"].item())
+        else:
+            found += [2 * losses[f"loss_{name}"].item() for name in ("dcl", "msel")] + [losses["loss_triplet"].item()]
+        out["losses"].append([*found, total.item()])
+        optimizer.zero_grad()
+        total.backward()
+        if step == 0:
+            out["feats"] = outputs["feat_pool"].detach()
+            out["logits"] = model.head(outputs)["logits"].detach()
+            grads = {n: p.grad.double().norm().item() for n, p in model.named_parameters() if p.grad is not None}
+        optimizer.step()
+    names = model.state_dict()
+    out["grads"] = {official_name(n, names): value for n, value in grads.items()}
+    out["after"] = {
+        official_name(n, names): v.double().norm().item() for n, v in names.items() if v.is_floating_point()
+    }
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2])
+def test_three_steps_of_a_stage_equal_the_released_ones(golden, repo_root, deviation, stage):
+    found, reference, norms = (
+        stage_steps(golden, repo_root, stage),
+        golden("pmt_forward.npz"),
+        golden("pmt_train_norms.json"),
+    )
+    assert deviation("pmt, first step: features", found["feats"], reference["train_feats"]) < 1e-4
+    assert deviation("pmt, first step: logits", found["logits"], reference["train_logits"]) < 1e-4
+    for step, expected in enumerate(reference[f"stage{stage}_losses"]):
+        sums = [
+            expected[0] + expected[1],
+            *([expected[2] + expected[3]] if stage == 1 else expected[2:5]),
+            expected[-1],
+        ]
+        when, limit = ("step 1", 1e-4) if step == 0 else ("steps 2 and 3", 1e-2)
+        for value, of_release in zip(found["losses"][step], sums, strict=True):
+            assert deviation(f"pmt, losses: {when}", value, of_release) < limit
+    grads = norms[f"stage{stage}_grad"]
+    assert set(grads) == set(found["grads"])
+    for name in (n for n, value in grads.items() if value > 1e-3 * max(grads.values())):
+        assert deviation("pmt, gradient norms", found["grads"][name], grads[name]) < 1e-2, name
+    for name, value in norms[f"stage{stage}_after"].items():
+        assert deviation("pmt, state norms", found["after"][name], value) < 1e-3, name
+
+
+def test_a_checkpoint_in_the_released_layout_of_206_people_gives_unit_features(golden, tmp_path):
+    keys = golden("pmt_checkpoint_layout.json")["keys"]
+    keys = {name: [206, *shape[1:]] if name == "classifier.weight" else shape for name, shape in keys.items()}
+    torch.save(tensors(pmt_recipes.weights(keys)), tmp_path / "pmt.pth")
+    model = pmt(206)
+    model.load_state_dict(convert(read_official(tmp_path / "pmt.pth"), model.state_dict()).state_dict)
+    features = model.extract_features(torch.from_numpy(pmt_recipes.eval_images()[0]), "visible")
+    for feature in features.values():
+        torch.testing.assert_close(feature.norm(dim=1), torch.ones(2))
