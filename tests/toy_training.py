@@ -27,6 +27,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL_CONFIGS = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
 SIZE = (64, 32)
 BEHIND_EVERY_RAMP = 10**6
+TINY_TRANSFORMER = {"model.backbone.depth": 2, "model.backbone.out_channels": 32, "model.backbone.num_heads": 2}
 WARM_UP = 0.1  # every config's warm-up begins at a tenth of its learning rate
 
 
@@ -48,7 +49,7 @@ def toy_config(name: str, data_root: Path, options: Mapping[str, Any] | None = N
     init_default_scope("mscmreid")
     if "pmt" in name:
         del toy["model.backbone.base_channels"]
-        toy |= {"model.backbone.depth": 2, "model.backbone.out_channels": 32, "model.backbone.num_heads": 2}
+        toy |= TINY_TRANSFORMER
     cfg = load_config(CONFIGS / name, toy | dict(options or {}))
     cfg.model.head.num_classes = dataset_of(cfg, "train").metainfo["num_classes"]
     return cfg

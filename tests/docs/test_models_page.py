@@ -25,4 +25,4 @@ def test_parameters_of(name, count):
 
 
 def test_all_systems_are_there():
-    assert {name.split("_")[0] for name, _ in ROWS} == {"mscm", "agw", "caj", "deen", "dns"}
+    assert {name.split("_")[0] for name, _ in ROWS} == {"mscm", "agw", "caj", "deen", "dns", "pmt"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
+from toy_training import TINY_TRANSFORMER
 
 from mscmreid.apis import load_config
 from mscmreid.models import CrossModalReID
@@ -20,11 +21,12 @@ NUM = 4  # images a view
 
 
 def toy_model(system: str, config: str | None = None) -> CrossModalReID:
-    """A system (of SYSU-MM01's config, or of another ``config``) with a ResNet-18 of an eighth of the width, from
-    scratch."""
+    """A system (of SYSU-MM01's config, or of another ``config``) with a ResNet-18 of an eighth of the width, or a
+    transformer of two blocks, from scratch."""
     init_default_scope("mscmreid")
-    options = {"image_size": SIZE, "model.backbone.depth": 18, "model.backbone.base_channels": 8}
-    cfg = load_config(CONFIGS / (config or f"{system}_sysu.py"), options)
+    name = config or f"{system}_sysu.py"
+    tiny = TINY_TRANSFORMER if "pmt" in name else {"model.backbone.depth": 18, "model.backbone.base_channels": 8}
+    cfg = load_config(CONFIGS / name, {"image_size": SIZE, **tiny})
     cfg.model.backbone.init_cfg = None
     torch.manual_seed(0)
     return MODELS.build(cfg.model)
