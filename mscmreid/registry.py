@@ -43,4 +43,6 @@ PARAM_SCHEDULERS = _child("parameter scheduler", root.PARAM_SCHEDULERS, _ENGINE)
 VISUALIZERS = _child("visualizer", root.VISUALIZERS, _ENGINE)
 VISBACKENDS = _child("vis_backend", root.VISBACKENDS, _ENGINE)
 LOG_PROCESSORS = _child("log_processor", root.LOG_PROCESSORS, _ENGINE)
+# MMEngine has no registry of corruptions to be a child of.
+CORRUPTIONS = root.Registry("corruption", scope="mscmreid", locations=["mscmreid.corruptions"])
 INFERENCERS = _child("inferencer", root.INFERENCERS, _ENGINE)

@@ -109,6 +109,7 @@ MISTAKES = [
     ("analysis_tools/results_table", ["absent.json"], "absent.json"),
     ("analysis_tools/results_table", ["text.json"], "text.json"),
     ("analysis_tools/draw_rankings", ["absent.npz", "out.png"], "absent.npz"),
+    ("analysis_tools/draw_corruptions", ["out.png", "--corruptions", "frog"], "found frog"),
     ("analysis_tools/plot_curves", ["absent"], "expected the logs of a run, absent/"),
     ("analysis_tools/zoo_tables", ["--page", "absent.md"], "absent.md"),
     ("gpu_check", ["--device", "cpu"], "--out"),
