@@ -1,4 +1,8 @@
-"""Test a checkpoint under every protocol of its config: python tools/test.py configs/mscm_sysu.py CHECKPOINT"""
+"""Test a checkpoint under every protocol of its config: python tools/test.py configs/mscm_sysu.py CHECKPOINT
+
+--corruptions also tests it on corrupted images (docs/conditions.md): a table by family, a chart by severity. A test that
+was cut off goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +23,38 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out-json", metavar="R.json", help="results file (default: test_CHECKPOINT.json in the work folder)"
     )
-    return parser.parse_args(argv)
+    bad = parser.add_argument_group("bad conditions")
+    bad.add_argument(
+        "--corruptions", nargs="*", metavar="NAME", help="names or families; without one, the twenty of the protocol"
+    )
+    bad.add_argument("--severities", nargs="+", type=int, metavar="N", help="default: 1 2 3 4 5")
+    bad.add_argument("--corrupt", choices=["visible", "infrared", "both"], help="whose images (default: visible)")
+    args = parser.parse_args(argv)
+    if args.corruptions is None and (args.severities or args.corrupt):
+        parser.error("--severities and --corrupt go with --corruptions")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from mscmreid.apis import load_config, test
+    from mscmreid.apis import load_config, test, test_conditions
+    from mscmreid.corruptions import SEVERITIES
     from mscmreid.engine.runner.processes import leave_group
 
-    test(
-        load_config(args.config, args.cfg_options),
-        args.checkpoint,
-        work_dir=args.work_dir,
-        out_features=args.out_features,
-        out_json=args.out_json,
-        rerank=args.rerank,
-        flip=args.flip,
-        precision=args.precision,
-        launcher=args.launcher,
-    )
+    cfg = load_config(args.config, args.cfg_options)
+    names = ("work_dir", "out_features", "out_json", "rerank", "flip", "precision", "launcher")
+    options = {name: getattr(args, name) for name in names}
+    if args.corruptions is None:
+        test(cfg, args.checkpoint, **options)
+    else:
+        test_conditions(
+            cfg,
+            args.checkpoint,
+            args.corruptions or ["all"],
+            args.severities or SEVERITIES,
+            args.corrupt or "visible",
+            **options,
+        )
     leave_group()
 
 

@@ -13,6 +13,8 @@ from mscmreid import __version__
 from mscmreid.apis.config import config_hash, config_of_stage, drop_missing_backends, set_work_dir
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 from mscmreid.engine.runner.checks import check_split
+from mscmreid.engine.runner.runner import ReIDRunner
+from mscmreid.evaluation import VIReIDMetric
 from mscmreid.fileio import sha256_of
 from mscmreid.registry import RUNNERS
 
@@ -52,6 +54,35 @@ def test(
         FileNotFoundError, ValueError: the checkpoint is missing, damaged, does not fit the model, or was trained on
             another split of the data.
     """
+    runner = prepare_test(
+        cfg,
+        checkpoint,
+        work_dir,
+        out_features,
+        out_json,
+        rerank=rerank,
+        flip=flip,
+        precision=precision,
+        launcher=launcher,
+    )
+    runner.test()
+    metric = ranking_metric(runner)
+    print_log(f"results: {metric.out_json}", "current")
+    return metric.last_results
+
+
+def prepare_test(
+    cfg: Config,
+    checkpoint: str | Path,
+    work_dir: str | None = None,
+    out_features: str | None = None,
+    out_json: str | None = None,
+    rerank: bool = False,
+    flip: bool = False,
+    precision: str | None = None,
+    launcher: str = "none",
+) -> ReIDRunner:
+    """A runner whose ``test()`` is the test that :func:`test` (same arguments and errors) makes."""
     untrained = str(checkpoint) == UNTRAINED
     meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
     set_work_dir(cfg, work_dir)
@@ -69,9 +100,12 @@ def test(
         runner.logger.warning("no checkpoint: this scores the network as it is initialised")
         runner._init_model_weights()
     _describe(runner.test_loop.evaluator, cfg, None if untrained else Path(checkpoint))
-    runner.test()
-    print_log(f"results: {metric.out_json}", "current")
-    return [r for m in runner.test_loop.evaluator.metrics for r in getattr(m, "last_results", [])]
+    return runner
+
+
+def ranking_metric(runner: ReIDRunner) -> VIReIDMetric:
+    """The metric of the test loop that ranks."""
+    return next(metric for metric in runner.test_loop.evaluator.metrics if isinstance(metric, VIReIDMetric))
 
 
 def set_test_options(cfg: Config, rerank: bool = False, flip: bool = False, precision: str | None = None) -> ConfigDict:

@@ -1,6 +1,7 @@
 """Data sets, the cache of decoded images, and the order in which training sees them."""
 
 from mscmreid.datasets.base import ReIDDataset
+from mscmreid.datasets.corrupted import LoadCorruptedImage, corrupted_rows
 from mscmreid.datasets.llcm import LLCM
 from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
 from mscmreid.datasets.own import FolderReID, PlainFolder, list_images
@@ -14,12 +15,14 @@ __all__ = [
     "SYSUMM01",
     "CrossModalityBatchSampler",
     "FolderReID",
+    "LoadCorruptedImage",
     "LoadImage",
     "PlainFolder",
     "ReIDBatchSampler",
     "ReIDDataset",
     "RegDB",
     "UndecodableImageError",
+    "corrupted_rows",
     "epoch_random",
     "list_images",
     "load_image",

@@ -180,7 +180,7 @@ class ReIDDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Row ``idx`` through the pipeline, with its cached pixels if there are any."""
         info = self.get_data_info(idx)
-        info["image_size"], info["resize"] = self.image_size, self.resize
+        info.update(image_size=self.image_size, resize=self.resize, data_root=self.data_root)
         if self.cache is not None:
             info["image"] = self.cache[info["cache_row"]]
         return self.pipeline(info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +64,19 @@ class UndecodableImageError(ValueError):
     """An image file that cannot be read or decoded; the message has its path."""
 
 
-def load_image(path: str, size: tuple[int, int], resize: Resize = LANCZOS) -> np.ndarray:
+def load_image(
+    path: str,
+    size: tuple[int, int],
+    resize: Resize = LANCZOS,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """One image file, RGB, resized.
 
     Args:
         path: image file.
         size: (H, W) in pixels.
         resize: with which filter.
+        change: what is done to the decoded image, (h, w, 3) uint8, before it is resized.
 
     Returns:
         (3, H, W) uint8, (H, W, 3) in memory.
@@ -83,14 +89,16 @@ def load_image(path: str, size: tuple[int, int], resize: Resize = LANCZOS) -> np
         with Image.open(path) as image:
             if image.mode.split(";")[0] in DEEP_MODES:
                 raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-            pixels_HWC = np.array(resize(image.convert("RGB"), size))
+            decoded = image.convert("RGB")
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
         raise UndecodableImageError(
             f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace it, or take it out of the set"
         ) from error
-    return pixels_HWC.transpose(2, 0, 1)  # (3, H, W)
+    if change is not None:
+        decoded = Image.fromarray(change(np.asarray(decoded)))
+    return np.array(resize(decoded, size)).transpose(2, 0, 1)  # (3, H, W)
 
 
 @TRANSFORMS.register_module()

@@ -49,6 +49,8 @@ class VIReIDMetric(BaseMetric):
         last_results: the rows of the last evaluation's table.
         last_evaluations: the same with their per-query values and selections.
         last_table: the features of the last evaluation.
+        base: features of all rows that are needed, for a pass over some of them: a row that it does not bring is taken
+            from here (by path). Nothing is printed then.
         meta: entries for the results beyond ``dataset_meta``: checkpoint, checkpoint_sha256, config_hash, versions.
     """
 
@@ -80,6 +82,7 @@ class VIReIDMetric(BaseMetric):
         self.last_results: list[Result] = []
         self.last_evaluations: list[Evaluation] = []
         self.last_table: FeatureTable | None = None
+        self.base: FeatureTable | None = None
         self._columns: Mapping[str, Any] | None = None
 
     def rows_needed(self, columns: Mapping[str, Any]) -> np.ndarray:
@@ -169,6 +172,8 @@ class VIReIDMetric(BaseMetric):
         return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
 
     def _report(self, table: FeatureTable) -> dict[str, float]:
+        if self.base is not None:
+            table = _replaced(self.base, table)
         evaluations = evaluate(
             table,
             self.protocols,
@@ -180,7 +185,8 @@ class VIReIDMetric(BaseMetric):
         )
         self.last_evaluations, self.last_table = evaluations, table
         self.last_results = [evaluation.result for evaluation in evaluations]
-        print_log("\n" + terminal_table(self.last_results), logger="current")
+        if self.base is None:
+            print_log("\n" + terminal_table(self.last_results), logger="current")
         if self.out_features:
             table.save(self.out_features)
         if self.out_json:
@@ -191,6 +197,16 @@ class VIReIDMetric(BaseMetric):
             feature = result.feature + ("_reranked" if result.rerank else "")
             metrics.update({f"{evaluation.protocol.tag}/{feature}/{k}": v for k, v in result.mean.items()})
         return metrics
+
+
+def _replaced(base: FeatureTable, table: FeatureTable) -> FeatureTable:
+    """``base`` with the features of the rows that ``table`` has; meta of ``table``."""
+    row_of = {path: row for row, path in enumerate(base.path)}
+    rows = [row_of[path] for path in table.path]
+    features = {name: array.copy() for name, array in base.features.items()}
+    for name, array in features.items():
+        array[rows] = table.features[name]
+    return FeatureTable(base.path, base.pid, base.cam_id, base.modality, features, table.meta, base.role)
 
 
 def build_protocol(protocol: dict | Protocol, trials: int | Sequence[int] | None = None) -> Protocol:

@@ -30,6 +30,7 @@ PROTOCOL_FIELDS = (
     "cmc_kind",
     "trials",
     "splits",
+    "condition",
 )
 """What two results must share before their numbers may be compared."""
 
@@ -45,6 +46,8 @@ class Result:
         protocol: name of the protocol; ``mode``, ``shots``, ``lineage``, ``direction``, ``convention``: its variant.
         exclusion: which gallery rows a query ignores, in words.
         cmc_kind: 'identity' or 'plain'.
+        condition: None for images as they are; else ``corruption``, ``family``, ``severity`` and ``modality`` ('visible',
+            'infrared' or 'both') of the corrupted ones.
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
         flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.
@@ -75,6 +78,7 @@ class Result:
     direction: str | None = None
     convention: str | None = None
     splits: list[int] | None = None
+    condition: dict[str, Any] | None = None
     flip: bool = False
     rerank: bool = False
     inference: dict[str, Any] | None = None
@@ -113,6 +117,8 @@ class Result:
         """The protocol's variant in a few words: 'all-search single-shot agw', 'visible-to-infrared paper'."""
         shots = {None: None, 1: "single-shot"}.get(self.shots, f"multi-shot {self.shots}")
         parts = [self.mode or self.direction, shots, self.lineage, self.convention]
+        if self.condition is not None:
+            parts.append("with {corruption} {severity} on {modality}".format(**self.condition))
         return " ".join(part for part in parts if part)
 
     @property
@@ -164,6 +170,7 @@ class Result:
             num_queries=[ranking.num_queries for ranking in rankings],
             num_left_out=[ranking.num_left_out for ranking in rankings],
             num_gallery=[ranking.num_gallery for ranking in rankings],
+            condition=meta.get("condition"),
             inference=meta.get("inference"),
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),

@@ -89,6 +89,8 @@ MISTAKES = [
     ("test", ["absent.py", "untrained"], "absent.py"),
     ("test", [CONFIG, "untrained", "--cfg-options", "test_evaluator.protocols=5"], "option test_evaluator.protocols"),
     ("test", [CONFIG, "untrained"], "data/synthetic"),
+    ("test", [CONFIG, "untrained", "--corruptions", "frog"], "found frog"),
+    ("test", [CONFIG, "untrained", "--corruptions", "--severities", "6"], "severities must be some of"),
     ("rank", [CONFIG, "text.pth", *RANK], "no image in 'b'"),
     ("rank", [CONFIG, "absent.pth", *RANK[:-1], "a/out"], "lies in a"),
     ("eval_features", ["absent.npz"], "absent.npz"),
