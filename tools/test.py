@@ -1,7 +1,7 @@
 """Test a checkpoint under every protocol of its config: python tools/test.py configs/mscm_sysu.py CHECKPOINT
 
---corruptions also tests it on corrupted images (docs/conditions.md): a table by family, a chart by severity. A test that
-was cut off goes on where it was.
+--corruptions also tests it on corrupted images (docs/conditions.md): a table by family, a chart by severity. A test
+that was cut off goes on where it was.
 """
 
 from __future__ import annotations

@@ -21,9 +21,10 @@ def summarize(clean: Sequence[Result], corrupted: Sequence[Result]) -> list[dict
         corrupted: of every corruption and severity, one for each of ``clean``.
 
     Returns:
-        For each of ``clean`` ``dict(setting, feature, clean, mean, families, corruptions, severities)``; ``clean`` and
+        For each of ``clean`` ``dict(setting, feature, clean, mean, families, corruptions, severities)``. ``clean`` and
         ``mean`` are measure -> percent, ``families`` and ``corruptions`` name -> (measure -> percent), means over all
-        severities (``mean`` without the infrared family, where there are others), and ``severities`` is name of the corruption -> severity -> (measure -> percent).
+        severities (``mean`` is without the infrared family, where there are others); ``severities`` is corruption ->
+        severity -> (measure -> percent).
 
     Raises:
         ValueError: a clean result has no corrupted counterpart.

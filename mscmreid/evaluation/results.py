@@ -46,8 +46,8 @@ class Result:
         protocol: name of the protocol; ``mode``, ``shots``, ``lineage``, ``direction``, ``convention``: its variant.
         exclusion: which gallery rows a query ignores, in words.
         cmc_kind: 'identity' or 'plain'.
-        condition: None for images as they are; else ``corruption``, ``family``, ``severity`` and ``modality`` ('visible',
-            'infrared' or 'both') of the corrupted ones.
+        condition: None for images as they are; else ``corruption``, ``family``, ``severity`` and ``modality`` (whose
+            images: 'visible', 'infrared' or 'both').
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
         flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.

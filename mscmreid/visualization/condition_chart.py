@@ -39,15 +39,17 @@ def draw_conditions(summary: Mapping[str, Any], title: str, path: str | Path, me
             panel.plot(xs, [points[x] for x in xs], label=label, **style)
         shared = sorted(set.intersection(*(set(points) for points in lines.values())))
         means = [float(np.mean([points[x] for points in lines.values()])) for x in shared]
-        panel.plot(shared, means, color="#20242b", linewidth=3, alpha=0.55, label="mean", zorder=1)
+        if len(lines) > 1:
+            panel.plot(shared, means, color="#20242b", linewidth=3, alpha=0.55, label="mean", zorder=1)
         panel.set_title(family, loc="left", fontsize=10)
         panel.set_xticks(sorted({x for points in lines.values() for x in points}))
         panel.set_xlabel("severity (0: clean)", fontsize=8)
-        panel.set_ylim(bottom=0)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
         panel.tick_params(labelsize=8)
         panel.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    highest = max(value for lines in families.values() for points in lines.values() for value in points.values())
+    panels[0].set_ylim(0, 1.08 * highest)
     panels[0].set_ylabel(f"{measure}, percent", fontsize=9)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     with written_atomically(path) as temporary:

@@ -107,20 +107,8 @@ def test_a_test_goes_on_where_it_was_cut_off(toy_config, tmp_path, monkeypatch, 
 def test_the_tool_prints_tables_beside_clean_numbers(toy_config, tmp_path, monkeypatch):
     cfg = toy_config(log_level="INFO")
     cfg.dump(tmp_path / "config.py")
-    load_tool("test").main(
-        [
-            str(tmp_path / "config.py"),
-            "untrained",
-            "--corruptions",
-            "fog",
-            "noise",
-            "--severities",
-            "2",
-            "--corrupt",
-            "both",
-        ]
-        + ["--out-json", str(tmp_path / "r.json")]
-    )
+    options = ["--corruptions", "fog", "noise", "--severities", "2", "--corrupt", "both", "--out-json"]
+    load_tool("test").main([str(tmp_path / "config.py"), "untrained", *options, str(tmp_path / "r.json")])
     content = json.loads((tmp_path / "r.json").read_text())
     assert len(content["results"]) == 4 * 6 and set(content["summary"][0]["families"]) == {"noise", "weather"}
     text = "".join(p.read_text() for p in (tmp_path / "run").glob("*/*.log"))
