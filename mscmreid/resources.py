@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+CONFIG_FOLDERS = ("", "ablations", "cross")
+"""Folders of configs, below ``configs``, that a name may go without or with."""
 
 
 def shipped(name: str) -> Path:
@@ -29,7 +31,7 @@ def find_config(config: str | Path) -> Path:
 
     Args:
         config: a file, or the name of a config that comes with the package (``mscm_synthetic``, with or without
-            ``.py``, also of ``ablations``). A file of that name goes first.
+            ``.py``, also of ``ablations`` and ``cross``). A file of that name goes first.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -39,7 +41,8 @@ def find_config(config: str | Path) -> Path:
         return path
     named = {file.stem: file for file in sorted(shipped("configs").rglob("*.py")) if "_base_" not in file.parts}
     name = path.name.removesuffix(".py")
-    if path.parent in (Path(), Path("configs"), Path("configs/ablations"), Path("ablations")) and name in named:
+    folders = {Path(top, folder) for top in ("", "configs") for folder in CONFIG_FOLDERS}
+    if path.parent in folders and name in named:
         return named[name]
     close = get_close_matches(name, named, 3)
     raise FileNotFoundError(

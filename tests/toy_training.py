@@ -28,11 +28,15 @@ ALL_CONFIGS = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.py") 
 SIZE = (64, 32)
 BEHIND_EVERY_RAMP = 10**6
 TINY_TRANSFORMER = {"model.backbone.depth": 2, "model.backbone.out_channels": 32, "model.backbone.num_heads": 2}
+SETS = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
 WARM_UP = 0.1  # every config's warm-up begins at a tenth of its learning rate
 
 
 def toy_config(name: str, data_root: Path, options: Mapping[str, Any] | None = None) -> Config:
-    """A config of the project with a tiny network, batches of 2 people with 2 images a modality, and toy data."""
+    """A config of the project with a tiny network, batches of 2 people with 2 images a modality, and toy data.
+
+    ``data_root`` is the data set's folder; of a config in ``cross/`` the folder that the sets' folders are in.
+    """
     toy: dict[str, Any] = {
         "data_root": str(data_root),
         "model.backbone.depth": 18,
@@ -47,6 +51,9 @@ def toy_config(name: str, data_root: Path, options: Mapping[str, Any] | None = N
         toy |= {f"{loader}.num_workers": 0, f"{loader}.pin_memory": False}
         toy[f"{loader}.dataset.check_counts"] = False
     init_default_scope("mscmreid")
+    if name.startswith("cross/"):
+        tested = Path(data_root) / SETS[name.removesuffix(".py").rpartition("_")[2]]
+        toy |= {f"{part}_dataloader.dataset.data_root": str(tested) for part in ("val", "test")}
     if "pmt" in name:
         del toy["model.backbone.base_channels"]
         toy |= TINY_TRANSFORMER

@@ -1,6 +1,7 @@
 """Data sets, the cache of decoded images, and the order in which training sees them."""
 
 from mscmreid.datasets.base import ReIDDataset
+from mscmreid.datasets.concat import ConcatReIDDataset
 from mscmreid.datasets.corrupted import LoadCorruptedImage, corrupted_rows
 from mscmreid.datasets.llcm import LLCM
 from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
@@ -13,6 +14,7 @@ from mscmreid.datasets.sysu import SYSUMM01
 __all__ = [
     "LLCM",
     "SYSUMM01",
+    "ConcatReIDDataset",
     "CrossModalityBatchSampler",
     "FolderReID",
     "LoadCorruptedImage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -180,10 +180,15 @@ class ReIDDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Row ``idx`` through the pipeline, with its cached pixels if there are any."""
         info = self.get_data_info(idx)
-        info.update(image_size=self.image_size, resize=self.resize, data_root=self.data_root)
-        if self.cache is not None:
-            info["image"] = self.cache[info["cache_row"]]
+        owner = self.owner(info)
+        info.update(image_size=owner.image_size, resize=owner.resize, data_root=owner.data_root)
+        if owner.cache is not None:
+            info["image"] = owner.cache[info["cache_row"]]
         return self.pipeline(info)
+
+    def owner(self, info: Mapping) -> ReIDDataset:
+        """The data set whose folder and cache a row's image is in."""
+        return self
 
     def get_subset_(self, indices: int | Sequence[int] | np.ndarray) -> None:
         """Keep only these rows (an array of indices will do as well), or the first n."""

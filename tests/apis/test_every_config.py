@@ -27,6 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "RegDB": make_regdb(root / "RegDB"),
         "LLCM": make_llcm(root / "LLCM"),
         "own": make_own(root / "own"),
+        "all": root,
     }
 
 
@@ -42,6 +43,8 @@ def make_own(root: Path) -> Path:
 
 
 def folder_of(name: str, folders: dict[str, Path]) -> Path:
+    if name.startswith("cross/"):
+        return folders["all"]
     kinds = (("regdb", "RegDB"), ("llcm", "LLCM"), ("own", "own"))
     return folders[next((kind for part, kind in kinds if f"_{part}" in name), "SYSUMM01")]
 

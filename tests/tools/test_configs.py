@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mscmreid.apis.config import config_hash, drop_missing_backends, load_config
+from mscmreid.resources import find_config
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.py") if "_base_" not in p.parts)
@@ -82,3 +83,10 @@ def test_tensorboard_is_left_out_with_a_message_where_it_is_missing(monkeypatch)
 def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match=r"none\.py"):
         load_config("none.py")
+
+
+def test_a_config_is_found_by_its_name_with_and_without_its_folder():
+    for folder, name in (("", "mscm_sysu"), ("ablations", "mscm_sysu_triplet"), ("cross", "sysu_regdb_to_llcm")):
+        file = ROOT / folder / f"{name}.py"
+        written = (name, f"{name}.py", Path(folder, name), Path("configs", folder, name))
+        assert {find_config(text).resolve() for text in written} == {file}
