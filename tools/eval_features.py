@@ -32,7 +32,13 @@ def main(argv: list[str] | None = None) -> None:
     table, protocols = read_features(args)
     features = args.feature or [name for name in table.features if not name.endswith("_flip")]
     evaluations = evaluate(
-        table, protocols, features, flip=args.flip, rerank=args.rerank, memory_bytes=args.memory << 20
+        table,
+        protocols,
+        features,
+        flip=args.flip,
+        rerank=args.rerank,
+        memory_bytes=args.memory << 20,
+        with_cameras=bool(args.out_json),
     )
     results = [evaluation.result for evaluation in evaluations]
     print(FORMATS[args.format](results))

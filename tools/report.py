@@ -2,7 +2,7 @@
 
 From a feature file (--out-features of a test run): the table, CMC curves, distances, pairs of cameras, hardest queries,
 best and worst rankings as pictures; --no-images puts ids in the place of images, which gated data sets ask for where a
-report is passed on. From a results file (RESULT.json): the table, the facts and the CMC curves.
+report is passed on. From a results file (RESULT.json): the table, the facts, the CMC curves and the pairs of cameras.
 """
 
 from __future__ import annotations

@@ -1,9 +1,16 @@
 """Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class."""
 
-from mscmreid.evaluation.evaluate import Evaluation, camera_pair_values, evaluate
+from mscmreid.evaluation.evaluate import Evaluation, camera_pairs, evaluate
 from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
-from mscmreid.evaluation.protocols import GeneralProtocol, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
+from mscmreid.evaluation.protocols import (
+    GeneralProtocol,
+    LLCMProtocol,
+    MixedGalleryProtocol,
+    Protocol,
+    RegDBProtocol,
+    SYSUProtocol,
+)
 from mscmreid.evaluation.ranking import (
     RankingResult,
     Selection,
@@ -24,6 +31,7 @@ __all__ = [
     "FeatureTable",
     "GeneralProtocol",
     "LLCMProtocol",
+    "MixedGalleryProtocol",
     "Protocol",
     "RankingResult",
     "ReRanking",
@@ -33,7 +41,7 @@ __all__ = [
     "Selection",
     "VIReIDMetric",
     "build_protocol",
-    "camera_pair_values",
+    "camera_pairs",
     "evaluate",
     "latex_rows",
     "load_results",

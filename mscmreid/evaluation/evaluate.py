@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ def evaluate(
     rerank: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     columns: Mapping[str, Any] | None = None,
+    with_cameras: bool = False,
 ) -> list[Evaluation]:
     """Rank one feature table under every protocol, with every feature.
 
@@ -54,6 +55,7 @@ def evaluate(
         memory_bytes: most memory to use beyond the features.
         columns: metadata of all rows of the data set, if the table has only those that the protocols need: the
             gallery draws are those over all rows.
+        with_cameras: ``camera_pairs`` in the results that are not re-ranked (takes about as long as ranking).
 
     Returns:
         By protocol, then feature, the re-ranked row behind the plain one.
@@ -97,38 +99,57 @@ def evaluate(
                     flip=flip,
                     rerank=is_reranked,
                 )
+                if with_cameras and not is_reranked:
+                    matrix = table.matrix(feature, flip)
+                    result.camera_pairs = camera_pairs(matrix, table, chosen[i], memory_bytes=memory_bytes)
                 evaluations.append(Evaluation(result, protocol, chosen[i], rankings[i, feature]))
     return evaluations
 
 
-def camera_pair_values(
-    matrix: np.ndarray, table: FeatureTable, selection: Selection, *, memory_bytes: int = DEFAULT_MEMORY
-) -> dict[tuple[int, int], dict[str, float]]:
+def camera_pairs(
+    matrix: np.ndarray, table: FeatureTable, selections: Sequence[Selection], *, memory_bytes: int = DEFAULT_MEMORY
+) -> list[dict[str, float]]:
     """Measures of each (query camera, gallery camera): the queries of one camera against the gallery of the other.
 
     Args:
         matrix: (N, D) features of the table's rows, as :meth:`FeatureTable.matrix` gives them.
         table: their metadata.
-        selection: one trial of a protocol.
+        selections: trials of a protocol.
 
     Returns:
-        (query camera, gallery camera) -> R1, R5, R10, R20, mAP, mINP in percent, num_queries and num_left_out; no
-        entry where no query has a match (or the rule ignores the pair).
+        By query camera, then gallery camera ``dict(query_cam, gallery_cam, R1, R5, R10, R20, mAP, mINP, num_queries,
+        num_left_out)``, measures in percent, means over the trials in which the pair is compared; no entry where no
+        query has a match (or the rule ignores the pair).
     """
-    query_cams, gallery_cams = table.cam_id[selection.query], table.cam_id[selection.gallery]
-    pairs: dict[tuple[int, int], dict[str, float]] = {}
-    for query_cam in np.unique(query_cams):
-        for gallery_cam in np.unique(gallery_cams):
-            query = selection.query[query_cams == query_cam]
-            gallery = selection.gallery[gallery_cams == gallery_cam]
-            same_id = np.isin(table.pid[query], table.pid[gallery])
-            if not same_id.any() or selection.rule.ignored(0, int(query_cam), np.zeros(1), np.array([gallery_cam]))[0]:
-                continue
-            part = Selection(query, gallery, selection.rule, selection.identity_cmc, selection.trial)
-            ranking = rank_selections(matrix, table.pid, table.cam_id, [part], memory_bytes=memory_bytes)[0]
+    parts: dict[tuple[int, int], list[Selection]] = {}
+    for selection in selections:
+        for pair, part in _by_cameras(table, selection):
+            parts.setdefault(pair, []).append(part)
+    every = [part for pair in sorted(parts) for part in parts[pair]]
+    rankings = iter(rank_selections(matrix, table.pid, table.cam_id, every, memory_bytes=memory_bytes) if every else [])
+    rows = []
+    for query_cam, gallery_cam in sorted(parts):
+        found = []
+        for _ in parts[query_cam, gallery_cam]:
+            ranking = next(rankings)
             counts = dict(num_queries=ranking.num_queries, num_left_out=ranking.num_left_out)
-            pairs[int(query_cam), int(gallery_cam)] = {**ranking.values(), **counts}
-    return pairs
+            found.append({**ranking.values(), **counts})
+        means = {name: float(np.mean([values[name] for values in found])) for name in found[0]}
+        rows.append({"query_cam": query_cam, "gallery_cam": gallery_cam, **means})
+    return rows
+
+
+def _by_cameras(table: FeatureTable, selection: Selection) -> Iterator[tuple[tuple[int, int], Selection]]:
+    """The parts of a selection by (query camera, gallery camera), those with a match."""
+    query_cams, gallery_cams = table.cam_id[selection.query], table.cam_id[selection.gallery]
+    for query_cam in np.unique(query_cams):
+        query = selection.query[query_cams == query_cam]
+        for gallery_cam in np.unique(gallery_cams):
+            gallery = selection.gallery[gallery_cams == gallery_cam]
+            is_ignored = selection.rule.ignored(0, int(query_cam), np.zeros(1), np.array([gallery_cam]))[0]
+            if not is_ignored and np.isin(table.pid[query], table.pid[gallery]).any():
+                part = Selection(query, gallery, selection.rule, selection.identity_cmc, selection.trial)
+                yield (int(query_cam), int(gallery_cam)), part
 
 
 def _features(protocol: Protocol, features: Sequence[str], table: FeatureTable) -> list[str]:

@@ -41,7 +41,7 @@ class VIReIDMetric(BaseMetric):
         trials: overrides the protocols' trials where they draw galleries: ``[0]`` in validation, where
             :meth:`rows_needed` then needs the queries and one gallery only.
         out_features: .npz to keep the features in.
-        out_json: file for the results.
+        out_json: file for the results, with those of each pair of cameras.
         memory_bytes: most memory for ranking beyond the features.
         collect_device, prefix: as in MMEngine's BaseMetric.
 
@@ -182,6 +182,7 @@ class VIReIDMetric(BaseMetric):
             rerank=self.rerank,
             memory_bytes=self.memory_bytes,
             columns=self._columns,
+            with_cameras=bool(self.out_json),
         )
         self.last_evaluations, self.last_table = evaluations, table
         self.last_results = [evaluation.result for evaluation in evaluations]

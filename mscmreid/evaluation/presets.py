@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mscmreid.evaluation.protocols import DIRECTIONS, LLCMProtocol, Protocol, RegDBProtocol, SYSUProtocol
+from mscmreid.evaluation.protocols import (
+    DIRECTIONS,
+    LLCMProtocol,
+    MixedGalleryProtocol,
+    Protocol,
+    RegDBProtocol,
+    SYSUProtocol,
+)
 
+MODALITIES = ("infrared", "visible")
 DATASETS = {"sysu": "SYSU-MM01", "regdb": "RegDB", "llcm": "LLCM"}
 """Short name -> name in results."""
 
@@ -15,8 +23,8 @@ def protocols_of(dataset: str, names: Sequence[str] | None = None) -> list[Proto
 
     Args:
         dataset: 'sysu', 'regdb' or 'llcm'.
-        names: tags of protocols, such as 'all' or 'indoor_multi_official'; None for the published ones; 'every' for
-            all there are.
+        names: tags of protocols, such as 'all', 'indoor_multi_official' or 'infrared-to-mixed'; None for the published
+            ones; 'every' for all there are.
 
     Raises:
         ValueError: an unknown data set or tag; lists those there are.
@@ -43,8 +51,11 @@ def _benchmark(dataset: str) -> tuple[list[Protocol], list[Protocol]]:
             for shots in (1, 10)
             for mode in ("all", "indoor")
         ]
-        return every[:2], every[2:]
+        one_room = ((3, 2), (2, 3))
+        return every[:2], [*every[2:], *(MixedGalleryProtocol(query, camera_pairs=one_room) for query in MODALITIES)]
     if dataset == "regdb":
-        return [RegDBProtocol(direction) for direction in reversed(DIRECTIONS)], []
+        mixed = [MixedGalleryProtocol(query, shots=None, identity_cmc=False) for query in MODALITIES]
+        return [RegDBProtocol(direction) for direction in reversed(DIRECTIONS)], [*mixed]
     directions: list[Protocol] = [LLCMProtocol(direction) for direction in DIRECTIONS]
-    return directions, [LLCMProtocol("visible-to-infrared", convention="deen-repo")]
+    mixed = [MixedGalleryProtocol(query) for query in MODALITIES]
+    return directions, [LLCMProtocol("visible-to-infrared", convention="deen-repo"), *mixed]

@@ -56,6 +56,8 @@ class Result:
         values: measure -> its value in every trial.
         cmc: per trial the CMC at ranks 1..20.
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
+        camera_pairs: measures of each pair of cameras, means over the trials, see
+            :func:`mscmreid.evaluation.camera_pairs`; None where they were not asked for.
         checkpoint, checkpoint_sha256, config_hash, stage, resize, versions, date: where the features came from, as far
             as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with.
     """
@@ -82,6 +84,7 @@ class Result:
     flip: bool = False
     rerank: bool = False
     inference: dict[str, Any] | None = None
+    camera_pairs: list[dict[str, float]] | None = None
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
     config_hash: str | None = None

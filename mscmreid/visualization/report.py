@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pair_values
+from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pairs
 from mscmreid.evaluation.results import MEASURES
 from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
 from mscmreid.visualization.nearest import choose_queries, nearest_rows
@@ -28,7 +28,7 @@ Part = dict[str, Any]
 
 
 def results_report(results: Sequence[Result]) -> str:
-    """The HTML of results without their features: tables, facts and CMC curves.
+    """The HTML of results without their features: tables, facts, CMC curves, pairs of cameras where the file has them.
 
     Args:
         results: as :func:`mscmreid.evaluation.load_results` gives them.
@@ -36,8 +36,14 @@ def results_report(results: Sequence[Result]) -> str:
     Raises:
         ValueError: no result.
     """
-    note = "Distances, pairs of cameras and rankings need the features: make the report from the feature file."
-    return _document(results, [_chapter(result, [], note) for result in results])
+    note = "Distances and rankings need the features: make the report from the feature file."
+    return _document(
+        results,
+        [
+            _chapter(result, [_cameras(result, result.camera_pairs)] if result.camera_pairs else [], note)
+            for result in results
+        ],
+    )
 
 
 def evaluation_report(
@@ -129,7 +135,7 @@ class Shown:
         self.table, self.matrix, self.tile = table, matrix, thumbnails.tile
         self.selections = evaluation.selections
         self.selection, self.ranking = evaluation.selections[0], evaluation.rankings[0]
-        result = evaluation.result
+        self.result = result = evaluation.result
         self.draw = f"gallery draw {result.trials[0]}" if result.num_trials > 1 else "the gallery"
 
     def distances(self) -> Part:
@@ -146,20 +152,13 @@ class Shown:
 
     def cameras(self) -> Part:
         """Rank-1 of each pair of cameras."""
-        every = [camera_pair_values(self.matrix, self.table, selection) for selection in self.selections]
-        means = {}
-        for pair in sorted({pair for values in every for pair in values}):
-            found = [values[pair] for values in every if pair in values]
-            means[pair] = {name: float(np.mean([values[name] for values in found])) for name in found[0]}
+        pairs = self.result.camera_pairs
+        if pairs is None:
+            pairs = camera_pairs(self.matrix, self.table, self.selections)
         cam_id = self.table.cam_id
-        query_cams = sorted({int(cam) for s in self.selections for cam in np.unique(cam_id[s.query])})
-        gallery_cams = sorted({int(cam) for s in self.selections for cam in np.unique(cam_id[s.gallery])})
-        mean = f", mean of {len(self.selections)} gallery draws" if len(self.selections) > 1 else ""
-        told = (
-            f"Rank-1 of the queries of one camera against the gallery images of another{mean}. A dashed cell: the "
-            "protocol does not compare them, or no query has a match there"
-        )
-        return _part("cameras", "Pairs of cameras", told, chart=camera_chart(means, query_cams, gallery_cams))
+        query_cams = {int(cam) for s in self.selections for cam in np.unique(cam_id[s.query])}
+        gallery_cams = {int(cam) for s in self.selections for cam in np.unique(cam_id[s.gallery])}
+        return _cameras(self.result, pairs, query_cams, gallery_cams)
 
     def hardest(self, num: int) -> Part:
         """Queries whose first match stands furthest down, with what stands first instead."""
@@ -195,6 +194,25 @@ class Shown:
             "frame with a tick is the query's person, a dashed one with a cross somebody else"
         )
         return _part(how, f"{how.capitalize()} rankings", told, strips=strips, top=top)
+
+
+def _cameras(
+    result: Result,
+    pairs: Sequence[dict[str, float]],
+    query_cams: Collection[int] = (),
+    gallery_cams: Collection[int] = (),
+) -> Part:
+    """The section on pairs of cameras; cameras beside those of the pairs get empty cells."""
+    mean = f", mean of {result.num_trials} gallery draws" if result.num_trials > 1 else ""
+    told = f"Rank-1 of the queries of one camera against the gallery images of another{mean}. "
+    if len(pairs) > 1:
+        worst = min(pairs, key=lambda pair: pair["R1"])
+        told += f"Worst is camera {worst['query_cam']:.0f} against {worst['gallery_cam']:.0f}, {worst['R1']:.1f} %. "
+    told += "A dashed cell: the protocol does not compare them, or no query has a match there"
+    by_pair = {(int(pair["query_cam"]), int(pair["gallery_cam"])): pair for pair in pairs}
+    rows = sorted({*query_cams, *(query for query, _ in by_pair)})
+    columns = sorted({*gallery_cams, *(gallery for _, gallery in by_pair)})
+    return _part("cameras", "Pairs of cameras", told, chart=camera_chart(by_pair, rows, columns))
 
 
 def _part(name: str, title: str, told: str, **content: Any) -> Part:

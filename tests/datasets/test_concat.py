@@ -116,7 +116,7 @@ def test_mistakes_are_told(home):
         built(home, datasets={})
     with pytest.raises(ValueError, match=r"datasets.regdb: expected a training split.*RegDB test"):
         built(home, datasets=dict(regdb=dict(type="RegDB", split="test", split_id=1)))
-    with pytest.raises(FileNotFoundError, match="SYSU-MM01 is missing.*LLCM.SYSU-MM01"):
+    with pytest.raises(FileNotFoundError, match=r"SYSU-MM01 is missing.*LLCM.SYSU-MM01"):
         built(home / "LLCM")
     with pytest.raises(ValueError, match="found split='test'"):
         built(home, split="test")

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up import make_table
 
-from mscmreid.evaluation import GeneralProtocol, LLCMProtocol, RegDBProtocol, SYSUProtocol, rank_distances
+from mscmreid.evaluation import (
+    GeneralProtocol,
+    LLCMProtocol,
+    MixedGalleryProtocol,
+    RegDBProtocol,
+    SYSUProtocol,
+    evaluate,
+    rank_distances,
+)
+from mscmreid.evaluation.presets import protocols_of
 from mscmreid.evaluation.protocols import sysu
 
 DATA = Path(__file__).parents[1] / "data"
@@ -242,3 +252,70 @@ def test_general_protocol_selects_by_modality_cameras_and_role():
     del columns["role"]
     with pytest.raises(ValueError, match="no role column"):
         GeneralProtocol(dict(role="query"), dict(modality="infrared")).selections(columns)
+
+
+def test_a_mixed_galleries_parts_are_those_of_the_cross_modality_draws():
+    table = make_table()
+    mixed = MixedGalleryProtocol("infrared", trials=[0, 4], camera_pairs=[(3, 2)])
+    usual = SYSUProtocol(trials=[0, 4])
+    for chosen, known in zip(mixed.selections(table.columns), usual.selections(table.columns), strict=True):
+        modality = table.modality[chosen.gallery]
+        assert (chosen.gallery[modality == "visible"] == known.gallery).all()
+        assert (chosen.query == known.query).all() and chosen.trial == known.trial
+        infrared = chosen.gallery[modality == "infrared"]
+        assert sorted(zip(table.pid[infrared], table.cam_id[infrared], strict=True)) == [
+            (pid, cam) for pid in range(1, 13) for cam in (3, 6)
+        ]
+    assert (mixed.tag, mixed.fields()) == ("infrared-to-mixed", dict(direction="infrared-to-mixed", shots=1))
+    both = MixedGalleryProtocol("both", shots=2, trials=1).selections(table.columns)[0]
+    assert len(both.query) == len(table) and len(both.gallery) == 12 * 6 * 2
+
+
+def test_in_a_mixed_gallery_no_query_finds_itself_or_its_camera():
+    table = make_table(num_ids=5, noise=0.0)
+    rng = np.random.default_rng(0)
+    # everybody looks like themselves in one camera only: without the rule every query would be right
+    features = rng.normal(size=(len(table), 8))
+    alike = {key: rng.normal(size=8) for key in zip(table.pid.tolist(), table.cam_id.tolist(), strict=True)}
+    features[:] = [alike[key] for key in zip(table.pid.tolist(), table.cam_id.tolist(), strict=True)]
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    table.features = {"feat_bn": features.astype(np.float32)}
+    result = evaluate(table, [MixedGalleryProtocol("both", shots=None)], ["feat_bn"])[0].result
+    assert result.mean["R1"] < 60 and result.num_gallery == [len(table)]
+    assert result.exclusion == "same id and same camera ignored" and result.protocol == "mixed gallery"
+
+
+def test_a_mixed_gallery_tells_modality_from_person():
+    table = make_table(num_ids=8, noise=0.6)
+    offset = np.where(table.modality == "infrared", 1.0, -1.0)[:, None] * np.eye(16)[:1] * 2
+    shifted = table.features["feat_bn"] + offset
+    table.features["feat_bn"] = (shifted / np.linalg.norm(shifted, axis=1, keepdims=True)).astype(np.float32)
+    cross = SYSUProtocol(trials=2)
+    mixed = MixedGalleryProtocol("infrared", trials=2, camera_pairs=[(3, 2)])
+    values = [e.result for e in evaluate(table, [cross, mixed], ["feat_bn"])]
+    assert values[1].mean["mAP"] < values[0].mean["mAP"]  # strangers in the query's own modality come first
+    assert values[0].num_queries == values[1].num_queries
+
+
+def test_mixed_gallery_mistakes_are_told():
+    for options, message in (
+        (dict(query="thermal"), "query must be one of"),
+        (dict(shots=0), "shots must be a positive number"),
+        (dict(shots=None, trials=3), "without shots nothing is drawn"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MixedGalleryProtocol(**options)
+    table = make_table()
+    table.modality[:] = "visible"
+    with pytest.raises(ValueError, match="no row fits the infrared images"):
+        MixedGalleryProtocol().selections(table.columns)
+
+
+@pytest.mark.parametrize("dataset", ["sysu", "regdb", "llcm"])
+def test_every_data_set_has_mixed_galleries(dataset):
+    tags = ["infrared-to-mixed", "visible-to-mixed"]
+    protocols = protocols_of(dataset, tags)
+    assert [protocol.tag for protocol in protocols] == tags
+    results = [e.result for e in evaluate(make_table(), protocols, ["feat_bn"])]
+    assert [result.direction for result in results] == tags
+    assert results[0].num_trials == (1 if dataset == "regdb" else 10)

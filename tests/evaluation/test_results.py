@@ -15,7 +15,7 @@ from mscmreid.evaluation import (
     RegDBProtocol,
     Result,
     SYSUProtocol,
-    camera_pair_values,
+    camera_pairs,
     evaluate,
     latex_rows,
     load_results,
@@ -105,13 +105,33 @@ def test_rows_of_a_part_of_the_data_are_matched_by_path(table):
 
 
 def test_camera_pairs(table):
-    chosen = SYSUProtocol(trials=1).selections(table.columns)[0]
+    every = SYSUProtocol(trials=3).selections(table.columns)
     matrix = table.matrix("feat_bn")
-    pairs = camera_pair_values(matrix, table, chosen)
-    assert set(pairs) == {(3, 1), (3, 4), (3, 5), (6, 1), (6, 2), (6, 4), (6, 5)}  # camera 3 ignores camera 2
-    q, g = chosen.query[table.cam_id[chosen.query] == 6], chosen.gallery[table.cam_id[chosen.gallery] == 2]
-    single = rank_features(matrix[q], matrix[g], table.pid[q], table.pid[g], identity_cmc=True)
-    assert pairs[6, 2] == {**single.values(), "num_queries": single.num_queries, "num_left_out": 0}
+    pairs = camera_pairs(matrix, table, every)
+    names = [(pair["query_cam"], pair["gallery_cam"]) for pair in pairs]
+    assert names == [(3, 1), (3, 4), (3, 5), (6, 1), (6, 2), (6, 4), (6, 5)]  # camera 3 ignores camera 2
+    singles = []
+    for chosen in every:
+        q, g = chosen.query[table.cam_id[chosen.query] == 6], chosen.gallery[table.cam_id[chosen.gallery] == 2]
+        singles.append(rank_features(matrix[q], matrix[g], table.pid[q], table.pid[g], identity_cmc=True))
+    means = {name: np.mean([single.values()[name] for single in singles]) for name in singles[0].values()}
+    expected = dict(query_cam=6, gallery_cam=2, **means, num_queries=singles[0].num_queries, num_left_out=0)
+    assert pairs[names.index((6, 2))] == expected
+
+
+def test_camera_pairs_go_to_the_file_where_they_are_asked_for(table, tmp_path):
+    results = [e.result for e in evaluate(table, [SYSUProtocol(trials=2)], ["feat_bn"], rerank=True, with_cameras=True)]
+    assert len(results[0].camera_pairs) == 7 and results[1].camera_pairs is None
+    save_results(results, tmp_path / "r.json")
+    assert load_results(tmp_path / "r.json") == results
+    assert results_of(table)[0].camera_pairs is None
+
+
+def test_a_camera_that_is_nobodys_match_is_no_pair(table):
+    away = (table.cam_id == 5) & (table.pid > 0)
+    table.pid[away] += 1000  # nobody whom camera 5 saw is elsewhere
+    found = camera_pairs(table.matrix("feat_bn"), table, SYSUProtocol(trials=1).selections(table.columns))
+    assert {pair["gallery_cam"] for pair in found} == {1, 2, 4}
 
 
 def test_json_round_trip_and_schema(table, tmp_path):
@@ -171,7 +191,7 @@ def test_result_refuses_missing_fields():
 
 def test_presets_name_all_protocols():
     assert [p.tag for p in protocols_of("sysu")] == ["all", "indoor"]
-    assert len(protocols_of("sysu", ["every"])) == 8
+    assert len(protocols_of("sysu", ["every"])) == 10
     assert [p.tag for p in protocols_of("regdb")] == ["visible-to-infrared", "infrared-to-visible"]
     assert protocols_of("llcm", ["visible-to-infrared_deen-repo"])[0].convention == "deen-repo"
     with pytest.raises(ValueError, match=r"sysu has the protocols all, indoor, .* found outdoor"):

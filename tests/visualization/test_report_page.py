@@ -175,3 +175,16 @@ def test_a_browser_shows_charts_and_pictures(html, tmp_path):
     for pid in range(1, 7):  # thumbnails are JPEG: nearly the colour of each person
         wanted = (40 * pid % 256, 90 * pid % 256)
         assert any(abs(r - wanted[0]) < 6 and abs(g - wanted[1]) < 6 for r, g, _ in colours)
+
+
+def test_pairs_of_cameras_are_the_same_from_features_and_from_a_results_file(table, root):
+    evaluations = evaluate(table, [SYSUProtocol(trials=3)], ["feat_bn"], with_cameras=True)
+    result = evaluations[0].result
+    whole = Page(evaluation_report(evaluations, table, root, num_queries=1, num_hardest=1, top=2))
+    brief = Page(results_report([result]))
+    worst = min(result.camera_pairs, key=lambda pair: pair["R1"])
+    told = f"Worst is camera {worst['query_cam']} against {worst['gallery_cam']}, {worst['R1']:.1f} %"
+    for page in (whole, brief):
+        assert "cameras-1" in page.ids and told in page.text
+        assert all(f"mAP {pair['mAP']:.1f}" in page.text for pair in result.camera_pairs)
+    assert told in Page(evaluation_report(evaluate(table, [SYSUProtocol(trials=3)], ["feat_bn"]), table, root)).text

@@ -3,6 +3,7 @@
 from mscmreid.evaluation.protocols.base import DIRECTIONS, Columns, Protocol, trial_numbers
 from mscmreid.evaluation.protocols.general import GeneralProtocol
 from mscmreid.evaluation.protocols.llcm import LLCMProtocol
+from mscmreid.evaluation.protocols.mixed import MixedGalleryProtocol
 from mscmreid.evaluation.protocols.regdb import RegDBProtocol
 from mscmreid.evaluation.protocols.sysu import SYSUProtocol
 
@@ -11,6 +12,7 @@ __all__ = [
     "Columns",
     "GeneralProtocol",
     "LLCMProtocol",
+    "MixedGalleryProtocol",
     "Protocol",
     "RegDBProtocol",
     "SYSUProtocol",
