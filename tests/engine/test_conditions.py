@@ -23,6 +23,23 @@ run_conditions.__test__ = False  # pytest would take the function for a test
 NAMES = ["gaussian_noise", "fog", "dead_pixels"]
 
 
+class PixelFeatures:
+    """In the place of the network: an image's pixels, which no batch and no machine changes."""
+
+    def test_step(self, batch):
+        for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+            values = image.double().flatten() - 100
+            for name in ("feat_bn", "feat_pool"):
+                sample.set_field((values / values.square().sum().sqrt()).float(), name)
+                values = values.square()
+        return batch["data_samples"]
+
+
+@pytest.fixture(autouse=True)
+def pixels_for_features(monkeypatch):
+    monkeypatch.setattr("mscmreid.engine.runner.loops.ReIDTestLoop.inference_model", lambda self: PixelFeatures())
+
+
 def test_rows_are_corrupted_before_they_are_resized(sysu_folder):
     dataset = SYSUMM01(str(sysu_folder), "test", (32, 16), check_counts=False)
     clean = [dataset[i]["inputs"] for i in range(len(dataset))]
