@@ -267,6 +267,7 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
 
 def _facts(result: Result) -> dict[str, object]:
     """Everything that says what the numbers are."""
+    condition = result.condition
     return {
         "data set": result.dataset,
         "split": result.split,
@@ -276,6 +277,7 @@ def _facts(result: Result) -> dict[str, object]:
         "lineage of gallery draws": result.lineage,
         "direction": result.direction,
         "convention": result.convention,
+        "images": "{corruption} {severity} on {modality}".format(**condition) if condition else "as they are",
         "ignored gallery images": result.exclusion,
         "CMC": result.cmc_kind,
         "feature": result.feature,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -188,3 +189,9 @@ def test_pairs_of_cameras_are_the_same_from_features_and_from_a_results_file(tab
         assert "cameras-1" in page.ids and told in page.text
         assert all(f"mAP {pair['mAP']:.1f}" in page.text for pair in result.camera_pairs)
     assert told in Page(evaluation_report(evaluate(table, [SYSUProtocol(trials=3)], ["feat_bn"]), table, root)).text
+
+
+def test_a_corrupted_result_says_so_in_its_facts(evaluations):
+    condition = dict(corruption="fog", family="weather", severity=3, modality="visible")
+    page = Page(results_report([replace(evaluations[0].result, condition=condition), evaluations[0].result]))
+    assert "fog 3 on visible" in page.words and "as they are" in page.words
