@@ -55,7 +55,6 @@ def corrupted_rows(dataset: ReIDDataset, corruption: str, severity: int, modalit
     if not len(rows):
         raise ValueError(f"{dataset.name} {dataset.subset} has no {' or '.join(modalities)} image to corrupt")
     changed = copy.copy(dataset)
-    changed.cache = None
     changed.pipeline = Compose([LoadCorruptedImage(corruption, severity)])
     changed.get_subset_(rows)
     return changed
