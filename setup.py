@@ -17,10 +17,20 @@ EXTRAS = {
     "mm": ["mmcv-lite>=2.2.0,<2.3"],  # an extra of its own: full mmcv has the same files and would be overwritten
     "tensorboard": ["tensorboard"],
     "report": ["matplotlib>=3.8"],
-    "mat": ["scipy>=1.11"],
+    "stats": ["scipy>=1.11", "scikit-learn>=1.4"],
+    "faiss": ["faiss-cpu>=1.8"],
+    "milvus": ["pymilvus>=2.5", "milvus-lite>=2.4.11; platform_system != 'Windows'"],
+    "serve": ["fastapi>=0.110", "uvicorn>=0.29", "python-multipart>=0.0.9"],
+    "export": ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18", "openvino>=2024.4"],
+    "embed": ["umap-learn>=0.5.6", "scikit-learn>=1.4"],
+    "parquet": ["pyarrow>=15"],
+    "fiftyone": ["fiftyone>=1.0"],
     "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3"],
 }
-EXTRAS["all"] = sorted({req for name, reqs in EXTRAS.items() if name != "mm" for req in reqs})
+EXTRAS["test"] += ["httpx>=0.27", "playwright>=1.44"]  # the search page, driven as a browser does
+APART = ("mm", "fiftyone")
+"""Extras that ``all`` leaves out: one of two that exclude each other, and one that brings a database server."""
+EXTRAS["all"] = sorted({req for name, reqs in EXTRAS.items() if name not in APART for req in reqs})
 
 
 class BuildPy(build_py):
@@ -49,7 +59,7 @@ class BuildPy(build_py):
 setup(
     name="mscmreid",
     version=VERSION,
-    description="Visible-infrared person re-identification on MMEngine: MSCMNet, AGW, CAJ and DEEN",
+    description="Visible-infrared person re-identification on MMEngine: MSCMNet, AGW, CAJ, DEEN, DNS and PMT",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
