@@ -219,7 +219,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(hub, monkeypatch) -> N
         raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "12345678")')
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", other)
-    with pytest.raises(ValueError, match="not the file that it should be.*0badcafe.*delete it"):
+    with pytest.raises(ValueError, match=r"not the file that it should be.*0badcafe.*delete it"):
         load_imagenet_state(ADDRESS, "cls_token")
     (hub / "tiny-0badcafe.pth").write_bytes(b"<html>not found</html>")
     with pytest.raises(ValueError, match="not the file that it should be"):

@@ -1,5 +1,6 @@
-# PMT (Lu, Zou and Zhang, AAAI 2023, arXiv 2212.00226), part by part in the order of the paper's method section. Where
-# paper and released code differ, this is what the code does. image_size and num_classes come from the data set's config.
+# PMT (Lu, Zou and Zhang, AAAI 2023, arXiv 2212.00226), part by part, each under its name in the paper's method section.
+# Where paper and released code differ, this is what the code does.
+# image_size and num_classes come from the config of the data set.
 model = dict(
     type='CrossModalReID',
     data_preprocessor=dict(
