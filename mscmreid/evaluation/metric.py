@@ -15,14 +15,24 @@ from torch import Tensor
 
 from mscmreid.evaluation.evaluate import Evaluation, evaluate
 from mscmreid.evaluation.features import FeatureTable
-from mscmreid.evaluation.protocols import Protocol, trial_numbers
+from mscmreid.evaluation.protocols import PROTOCOLS, Protocol, trial_numbers
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
 from mscmreid.evaluation.results import Result, save_results
 from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
 
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
-META_KEYS = ("dataset_name", "split", "data_root", "resize")  # of the data set's metainfo, kept with the features
+META_KEYS = (
+    "dataset_name",
+    "split",
+    "data_root",
+    "resize",
+    "intake",
+)  # of the data set's metainfo, kept with the features
+
+
+for _kind in PROTOCOLS.values():  # here, so that protocols themselves need no MMEngine
+    TASK_UTILS.register_module(module=_kind)
 
 
 @METRICS.register_module()
@@ -168,7 +178,7 @@ class VIReIDMetric(BaseMetric):
         paths = [_relative(path, root) for path in columns.pop("img_path").tolist()]
         plain = {name: columns.pop(name) for name in ("pid", "cam_id", "modality")}
         role = columns.pop("role")
-        meta = {**meta, **self.meta}
+        meta = {**meta, "protocols": [protocol.to_config() for protocol in self.protocols], **self.meta}
         return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
 
     def _report(self, table: FeatureTable) -> dict[str, float]:

@@ -31,6 +31,7 @@ PROTOCOL_FIELDS = (
     "trials",
     "splits",
     "condition",
+    "not_standard",
 )
 """What two results must share before their numbers may be compared."""
 
@@ -48,6 +49,8 @@ class Result:
         cmc_kind: 'identity' or 'plain'.
         condition: None for images as they are; else ``corruption``, ``family``, ``severity`` and ``modality`` (whose
             images: 'visible', 'infrared' or 'both').
+        not_standard: in which ways this is not the test set of the published numbers ('600 of 3,803 queries'), see
+            :func:`mscmreid.evaluation.standard.departures`; None: in none that is known, or nothing is published.
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
         flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.
@@ -58,8 +61,9 @@ class Result:
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
         camera_pairs: measures of each pair of cameras, means over the trials, see
             :func:`mscmreid.evaluation.camera_pairs`; None where they were not asked for.
-        checkpoint, checkpoint_sha256, config_hash, stage, resize, versions, date: where the features came from, as far
-            as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with.
+        checkpoint, checkpoint_sha256, config_hash, stage, resize, intake, versions, date: where the features came from,
+            as far as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with,
+            ``intake`` how they were read (:class:`mscmreid.intake.Intake`) where not as published.
     """
 
     dataset: str
@@ -81,6 +85,7 @@ class Result:
     convention: str | None = None
     splits: list[int] | None = None
     condition: dict[str, Any] | None = None
+    not_standard: str | None = None
     flip: bool = False
     rerank: bool = False
     inference: dict[str, Any] | None = None
@@ -90,6 +95,7 @@ class Result:
     config_hash: str | None = None
     stage: str | None = None
     resize: str | None = None
+    intake: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     date: str = ""
 
@@ -180,6 +186,7 @@ class Result:
             config_hash=meta.get("config_hash"),
             stage=meta.get("stage"),
             resize=meta.get("resize"),
+            intake=meta.get("intake"),
             versions=dict(meta.get("versions") or {}),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **protocol_fields,

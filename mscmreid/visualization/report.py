@@ -13,6 +13,7 @@ from PIL import Image
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pairs
 from mscmreid.evaluation.results import MEASURES
+from mscmreid.intake import Intake
 from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
 from mscmreid.visualization.nearest import choose_queries, nearest_rows
 from mscmreid.visualization.pairs import pair_distances
@@ -241,7 +242,8 @@ def _overview_row(result: Result) -> list:
     mean, std = result.mean, result.std
     values = [dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}") if std else f"{mean[n]:.2f}" for n in MEASURES]
     counts = map(_span, (result.num_queries, result.num_left_out, result.num_gallery))
-    return [result.dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
+    dataset = result.dataset + (" (not the standard set)" if result.not_standard else "")
+    return [dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
 
 
 def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str, Any]:
@@ -253,6 +255,7 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
     trials = enumerate(result.trials if result.num_trials > 1 else [])
     return dict(
         kicker=f"{result.dataset} {result.split}",
+        warning=f"Not the standard test set: {result.not_standard}." if result.not_standard else "",
         name=f"{result.setting or result.protocol}, {result.feature_label}",
         headline=[
             dict(name=MEASURE_NAMES[name], mean=f"{mean[name]:.1f}", std=f"{std[name]:.1f}" if std else "")
@@ -271,6 +274,7 @@ def _facts(result: Result) -> dict[str, object]:
     return {
         "data set": result.dataset,
         "split": result.split,
+        "standard set": f"no: {result.not_standard}" if result.not_standard else None,
         "protocol": result.protocol,
         "mode": result.mode,
         "shots": result.shots,
@@ -287,6 +291,7 @@ def _facts(result: Result) -> dict[str, object]:
         "queries used": _span(result.num_queries),
         "queries left out (no match)": _span(result.num_left_out),
         "gallery images": _span(result.num_gallery),
+        "images read": str(Intake.of(result.intake)) if result.intake else None,
         "checkpoint": result.checkpoint,
         "checkpoint SHA-256": result.checkpoint_sha256,
         "config hash": result.config_hash,
