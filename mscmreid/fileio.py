@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 
 def numpy_globals() -> list:
@@ -37,6 +36,8 @@ def safe_load(path: str | Path) -> Any:
     Raises:
         pickle.UnpicklingError: the file holds anything else than tensors, numbers, strings and containers of them.
     """
+    import torch  # nothing else here needs it
+
     torch.serialization.add_safe_globals(numpy_globals())
     return torch.load(path, map_location="cpu", weights_only=True)
 

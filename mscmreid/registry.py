@@ -10,7 +10,7 @@ from mmengine import registry as root
 _DATA = ["mscmreid.datasets"]
 _MODELS = ["mscmreid.models"]
 _ENGINE = ["mscmreid.engine"]
-_EVALUATION = ["mscmreid.evaluation"]
+_EVALUATION = ["mscmreid.evaluation.metric"]
 _VIEWS = ["mscmreid.models", "mscmreid.datasets"]
 
 

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from mscmreid.evaluation.evaluate import Evaluation, evaluate
 from mscmreid.evaluation.features import FeatureTable
-from mscmreid.evaluation.protocols import Protocol, trial_numbers
+from mscmreid.evaluation.protocols import (
+    GeneralProtocol,
+    LLCMProtocol,
+    MixedGalleryProtocol,
+    Protocol,
+    RegDBProtocol,
+    SYSUProtocol,
+    trial_numbers,
+)
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
 from mscmreid.evaluation.results import Result, save_results
 from mscmreid.evaluation.table import terminal_table
@@ -23,6 +31,10 @@ from mscmreid.registry import METRICS, TASK_UTILS
 
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
 META_KEYS = ("dataset_name", "split", "data_root", "resize")  # of the data set's metainfo, kept with the features
+
+# The protocols are plain classes, of use without MMEngine; configs name them.
+for _protocol in (GeneralProtocol, LLCMProtocol, MixedGalleryProtocol, RegDBProtocol, SYSUProtocol):
+    TASK_UTILS.register_module(module=_protocol)
 
 
 @METRICS.register_module()

@@ -11,7 +11,6 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 CONDITIONS = ("modality", "cameras", "role")
 EXCLUSIONS = {
@@ -21,7 +20,6 @@ EXCLUSIONS = {
 }
 
 
-@TASK_UTILS.register_module()
 class GeneralProtocol(Protocol):
     """Any query set against any gallery of one data set.
 

@@ -19,10 +19,8 @@ from mscmreid.evaluation.protocols.base import (
 )
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 
-@TASK_UTILS.register_module()
 class LLCMProtocol(Protocol):
     """LLCM: all images of one modality query; one image per (id, camera) of the other, drawn, is the gallery.
 

@@ -11,12 +11,10 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 QUERIES = ("infrared", "visible", "both")
 
 
-@TASK_UTILS.register_module()
 class MixedGalleryProtocol(Protocol):
     """All images of one modality (or of both) query; the gallery has images of both modalities.
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from mscmreid.evaluation.protocols.base import DIRECTIONS, Columns, Protocol, check_choice, pick
 from mscmreid.evaluation.ranking import Selection
-from mscmreid.registry import TASK_UTILS
 
 
-@TASK_UTILS.register_module()
 class RegDBProtocol(Protocol):
     """RegDB: one direction of one of its ten splits; plain CMC, nothing ignored, nothing drawn.
 

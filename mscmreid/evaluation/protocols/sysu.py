@@ -11,13 +11,11 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 QUERY_CAMERAS = (3, 6)
 
 
-@TASK_UTILS.register_module()
 class SYSUProtocol(Protocol):
     """SYSU-MM01: all infrared images of cameras 3 and 6 query, drawn visible images are the gallery.
 
