@@ -1,6 +1,6 @@
 """Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class.
 
-Only ``VIReIDMetric`` and ``build_protocol`` need MMEngine and torch, which are imported when one of them is asked for.
+Only :class:`VIReIDMetric`, MMEngine's way to all this, needs MMEngine and torch: it is imported when it is asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -66,8 +66,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("VIReIDMetric", "build_protocol"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mscmreid.evaluation import metric
+    """The metric and what goes with it, where MMEngine is."""
+    if name in ("VIReIDMetric", "build_protocol"):
+        from mscmreid.evaluation import metric
 
-    return getattr(metric, name)
+        return getattr(metric, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,17 +22,12 @@ from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
 
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
-META_KEYS = (
-    "dataset_name",
-    "split",
-    "data_root",
-    "resize",
-    "intake",
-)  # of the data set's metainfo, kept with the features
+# of the data set's metainfo, kept with the features
+META_KEYS = ("dataset_name", "split", "data_root", "resize", "intake")
 
-
-for _kind in PROTOCOLS.values():  # here, so that protocols themselves need no MMEngine
-    TASK_UTILS.register_module(module=_kind)
+# The protocols are plain classes, of use without MMEngine; configs name them.
+for _protocol in PROTOCOLS.values():
+    TASK_UTILS.register_module(module=_protocol)
 
 
 @METRICS.register_module()

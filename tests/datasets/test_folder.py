@@ -134,9 +134,7 @@ class TestCSV:
     def test_a_person_in_training_and_test_is_refused(self, tmp_path):
         options = write_csv(tmp_path, [*LINES, "b/again.png,7,3,infrared,test,query"])
         for split in ("train", "test"):
-            with pytest.raises(
-                ValueError, match=r"1 of 2 test people are training people too, such as 7 \(line 2 a"
-            ):
+            with pytest.raises(ValueError, match=r"1 of 2 test people are training people too, such as 7 \(line 2 a"):
                 FolderReID(split=split, **options)
         assert len(FolderReID(split="test", allow_shared_people=True, **options)) == 4
         lines = ["path,pid,cam_id,modality,split", "a.png,-1,1,visible,test", "b.png,-1,1,visible,val"]
@@ -144,9 +142,7 @@ class TestCSV:
 
     def test_missing_images_are_named_together(self, tmp_path):
         options = write_csv(tmp_path, LINES, images=[LINES[1]])
-        with pytest.raises(
-            FileNotFoundError, match=r"line 3: no image, .*a/7_2.png.*; .*line 4: no image, "
-        ):
+        with pytest.raises(FileNotFoundError, match=r"line 3: no image, .*a/7_2.png.*; .*line 4: no image, "):
             FolderReID(split="train", **options)
 
     def test_one_image_spelled_in_two_ways(self, tmp_path):
