@@ -12,7 +12,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mscmreid.apis.config import drop_missing_backends, set_work_dir, stage_config
+from mscmreid.apis.config import drop_missing_backends, naming_the_part, set_work_dir, stage_config
 from mscmreid.engine.runner.checkpoint import (
     STAGES,
     find_checkpoints,
@@ -120,8 +120,9 @@ def _train(cfg: Config, resume: str | None, amp: str | None) -> Runner:
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
     message = drop_missing_backends(cfg)
-    runner = RUNNERS.build(cfg)
-    if message:
-        runner.logger.warning(message)
-    runner.train()
+    with naming_the_part(cfg):
+        runner = RUNNERS.build(cfg)
+        if message:
+            runner.logger.warning(message)
+        runner.train()
     return runner
