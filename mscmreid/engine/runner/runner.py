@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from mscmreid.engine.runner.checkpoint import (
 )
 from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_split, check_test
 from mscmreid.engine.runner.frozen import freeze
+from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
     init_cpu_group,
     limit_threads,
@@ -201,7 +203,18 @@ class ReIDRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def train(self) -> nn.Module:
-        """Launch training, from the checkpoint that ``resume`` and ``load_from`` say."""
+        """Launch training, from the checkpoint that ``resume`` and ``load_from`` say, in a folder of its own.
+
+        Raises:
+            FolderInUseError: another process trains in the work folder.
+            ValueError: the work folder has checkpoints of a training that this one does not go on with.
+        """
+        with owned(self.work_dir) if self._rank == 0 else nullcontext():
+            if self._rank == 0 and not self._resume:
+                require_empty(self.work_dir)
+            return self._train()
+
+    def _train(self) -> nn.Module:
         if self._resume and self._load_from is None:
             path, problems = find_intact_checkpoint(self.work_dir)
             for problem in problems:
