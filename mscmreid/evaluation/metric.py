@@ -17,7 +17,7 @@ from mscmreid.evaluation.evaluate import Evaluation, evaluate
 from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.protocols import PROTOCOLS, Protocol, trial_numbers
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
-from mscmreid.evaluation.results import Result, save_results
+from mscmreid.evaluation.results import MEASURES, Result, save_results
 from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
 
@@ -89,6 +89,15 @@ class VIReIDMetric(BaseMetric):
         self.last_table: FeatureTable | None = None
         self.base: FeatureTable | None = None
         self._columns: Mapping[str, Any] | None = None
+
+    def measure_names(self) -> list[str]:
+        """Every key that :meth:`evaluate` may give, before anything is evaluated."""
+        names = list(MEASURES)
+        for protocol in self.protocols:
+            for feature in dict.fromkeys((*self.features, *protocol.extra_features)):
+                for kind in (feature, f"{feature}_reranked") if self.rerank else (feature,):
+                    names += [f"{protocol.tag}/{kind}/{measure}" for measure in MEASURES]
+        return [f"{self.prefix}/{name}" for name in names]
 
     def rows_needed(self, columns: Mapping[str, Any]) -> np.ndarray:
         """Rows of the data set that the protocols need, ascending.
