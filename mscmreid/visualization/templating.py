@@ -6,11 +6,20 @@ from functools import cache
 from typing import SupportsFloat
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 
 def template(name: str) -> Template:
     """``templates/<name>``; a name that it uses and is not given is an error."""
     return _environment().get_template(name)
+
+
+@cache
+def script(name: str) -> Markup:
+    """The text of ``templates/<name>``, which is put into a page as it stands."""
+    loader = _environment().loader
+    assert loader is not None
+    return Markup(loader.get_source(_environment(), name)[0])
 
 
 @cache
