@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.intake import Intake, UnreadableImageError, check_images, unreadable_images
 from mscmreid.modalities import MODALITIES, modality_index
 from mscmreid.progress import Progress, log
 from mscmreid.retrieval.columns import Columns, Labels, Texts
 from mscmreid.retrieval.encoder import Encoder
-from mscmreid.retrieval.files import ImageFile, unreadable_errors
+from mscmreid.retrieval.files import ImageFile
 from mscmreid.retrieval.filters import label, seconds_of
 from mscmreid.retrieval.snapshot import Snapshot
 from mscmreid.retrieval.storage import DamagedGalleryError, Manifest, Segment, SegmentEntry, Storage, files_of
@@ -35,7 +36,7 @@ class AddReport:
         added: images that are new.
         already_there: images that were there with the same content and description.
         replaced: images whose content or description was another; they have new rows.
-        skipped: (path, reason) of files that cannot be read.
+        skipped: path -> reason of files that cannot be read.
         reused: of those added and replaced, how many had their features already: of an interrupted ``add``, or of the
             same image under another name.
     """
@@ -43,7 +44,7 @@ class AddReport:
     added: int = 0
     already_there: int = 0
     replaced: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     reused: int = 0
 
 
@@ -189,11 +190,15 @@ class Adding:
             changed = list(self._changed(part, positions))
             progress.advance(len(part) - len(changed))
             self._add(changed, progress)
-        if self.on_error == "raise" and self.report.skipped:
-            raise self._all_unreadable()
+            if self.on_error == "raise" and self.report.skipped:  # look at the rest for more, without their features
+                rest = [item.path for item in wanted[start + SEGMENT :]]
+                raise unreadable_images({**self.report.skipped, **check_images(rest, self._intake())})
         if not self.entries and not self.replaced:
             return None
         return self._manifest(folders)
+
+    def _intake(self) -> Intake:
+        return Intake.of(self.encoder.identity.get("intake"))
 
     def _changed(self, part: Sequence[Wanted], positions: dict[bytes, int]) -> Iterator[_File]:
         """Those that need a new row."""
@@ -204,7 +209,7 @@ class Adding:
             try:
                 stat = os.stat(item.path)
             except OSError as error:
-                self.report.skipped.append((item.path, str(error)))
+                self.report.skipped[item.path] = str(error)
                 continue
             same_file = place >= 0 and (stat.st_size, stat.st_mtime_ns) == (
                 columns.size[place],
@@ -218,7 +223,7 @@ class Adding:
             digests = list(pool.map(_digest_or_error, [item.path for item, *_ in hashed]))
         for (item, size, mtime_ns, place), digest in zip(hashed, digests, strict=True):
             if isinstance(digest, Exception):
-                self.report.skipped.append((item.path, str(digest)))
+                self.report.skipped[item.path] = str(digest)
             elif place >= 0 and columns.digest[place].tobytes() == digest and self._says_the_same(item, place):
                 self.report.already_there += 1  # written again with the same content
             else:
@@ -244,18 +249,15 @@ class Adding:
                 features[i], ready[i] = known, True
         self.report.reused += int(ready.sum())
         progress.advance(int(ready.sum()))
-        for modality in MODALITIES:
-            open_ones = [
-                i for i in np.flatnonzero(~ready).tolist() if files[i].wanted.modality == modality_index(modality)
-            ]
-            for start in range(0, len(open_ones), ENCODED_AT_A_TIME):
-                part = open_ones[start : start + ENCODED_AT_A_TIME]
-                self._encode(files, part, modality, features, ready)
-                progress.advance(len(part))
+        missing = np.flatnonzero(~ready).tolist()
+        for start in range(0, len(missing), ENCODED_AT_A_TIME):
+            part = missing[start : start + ENCODED_AT_A_TIME]
+            self._encode(files, part, features, ready)
+            progress.advance(len(part))
         kept = np.flatnonzero(ready)
         if not len(kept):
             return
-        files = [files[i] for i in kept]
+        files = [files[i] for i in kept.tolist()]
         for file in files:
             if file.position >= 0:
                 self.replaced.append(file.position)
@@ -266,19 +268,18 @@ class Adding:
         self.entries.append(self.storage.write_segment(name, self._columns(files), features[kept]))
         self.made |= {_content(file.digest, file.wanted.modality) for file in files}
 
-    def _encode(
-        self, files: Sequence[_File], part: list[int], modality: str, features: np.ndarray, ready: np.ndarray
-    ) -> None:
+    def _encode(self, files: Sequence[_File], part: list[int], features: np.ndarray, ready: np.ndarray) -> None:
         """Features of some files; where one cannot be read, the others' are made in smaller parts."""
+        paths = [files[i].wanted.path for i in part]
         try:
-            found = self.encoder.encode([files[i].wanted.path for i in part], modality)
-        except unreadable_errors() as error:
+            found = self.encoder.encode(paths, MODALITIES[files[part[0]].wanted.modality])
+        except UnreadableImageError as error:
             if len(part) == 1:
-                self.report.skipped.append((files[part[0]].wanted.path, str(error)))
+                self.report.skipped[paths[0]] = str(error)
                 return
             half = len(part) // 2
-            self._encode(files, part[:half], modality, features, ready)
-            self._encode(files, part[half:], modality, features, ready)
+            self._encode(files, part[:half], features, ready)
+            self._encode(files, part[half:], features, ready)
             return
         features[part], ready[part] = checked_rows(found, len(part), self.dim), True
 
@@ -321,15 +322,6 @@ class Adding:
             segments=(*entries, *self.entries),
             folders=tuple(dict.fromkeys([*self.manifest.folders, *folders])),
             garbage=tuple(garbage),
-        )
-
-    def _all_unreadable(self) -> Exception:
-        paths = [path for path, _ in self.report.skipped]
-        listed = "; ".join(f"{path!r}: {reason}" for path, reason in self.report.skipped[:20])
-        more = f"; and {len(paths) - 20} more" if len(paths) > 20 else ""
-        return unreadable_errors()[0](
-            f"{len(paths)} image file(s) cannot be read, nothing was added (the others' features are kept for the next "
-            f"try): {listed}{more}. Replace them, or leave them out with on_error='skip' (--skip-unreadable)"
         )
 
 

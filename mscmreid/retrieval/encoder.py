@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
 
+from mscmreid.intake import Intake
+
 if TYPE_CHECKING:
     from torch import nn
 
 Image = str | Path | PIL.Image.Image | np.ndarray
-"""A file, a Pillow image, or pixels: (H, W, 3) RGB or (H, W) gray, uint8."""
+"""A file, a Pillow image, or an array, as :func:`mscmreid.intake.open_image` takes them."""
 
 
 @runtime_checkable
@@ -35,7 +38,7 @@ class Encoder(Protocol):
         """(N, dim) float32 features of unit length.
 
         Raises:
-            ValueError: an image that cannot be read; it is named.
+            UnreadableImageError: an image that cannot be read; it is named.
         """
         ...
 
@@ -62,6 +65,7 @@ class ModelEncoder:
         model: of :func:`mscmreid.apis.init_model`; a copy with folded batch norms is used, on its device.
         feature: option of :meth:`FeatureTable.matrix`: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1'. A model with
             ``inference.flip`` joins the mirrored images' features.
+        intake: how images are read; None: turned upright, no depth range (:class:`mscmreid.intake.Intake`).
         batch_size, num_workers, precision: see :func:`mscmreid.retrieval.extract.stream_features`.
     """
 
@@ -70,6 +74,7 @@ class ModelEncoder:
         model: nn.Module,
         *,
         feature: str = "feat_bn",
+        intake: Intake | None = None,
         batch_size: int = 64,
         num_workers: int | None = None,
         precision: str = "float32",
@@ -79,7 +84,8 @@ class ModelEncoder:
 
         feature_parts(feature)
         self.feature, self.batch_size, self.num_workers, self.precision = feature, batch_size, num_workers, precision
-        self.identity = model_identity(model, feature, precision)
+        self.intake = intake or Intake()
+        self.identity = model_identity(model, feature, precision, self.intake)
         self.model = inference_copy(model)
         height, width = self.identity["size"]
         self.dim = int(self.encode([np.zeros((height, width, 3), dtype=np.uint8)], "visible").shape[1])
@@ -97,6 +103,7 @@ class ModelEncoder:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             precision=self.precision,
+            intake=self.intake,
         ):
             unknown = np.full(batch.num, -1)
             names = [str(batch.start + i) for i in range(batch.num)]
@@ -120,7 +127,7 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     return (features / lengths).astype(np.float32)
 
 
-def model_identity(model: nn.Module, feature: str, precision: str) -> dict[str, Any]:
+def model_identity(model: nn.Module, feature: str, precision: str, intake: Intake) -> dict[str, Any]:
     """Identity of a model's features (:attr:`Encoder.identity`)."""
     from mscmreid.retrieval.extract import resize_of_test_data
 
@@ -134,6 +141,7 @@ def model_identity(model: nn.Module, feature: str, precision: str) -> dict[str, 
         resize=str(resize_of_test_data(model)),
         normalize={name: dict(mean=step.mean, std=step.std) for name, step in normalize.items()},  # type: ignore[operator, union-attr]
         precision=precision,
+        intake=asdict(intake),
     )
     return json.loads(json.dumps(identity))
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from mscmreid.cores import available_cores
-from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, load_image, make_sample
+from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
+from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import decode as decode_image
 from mscmreid.progress import Progress
 
 
@@ -50,18 +51,20 @@ def stream_features(
     num_workers: int | None = None,
     precision: str = "float32",
     on_error: str = "raise",
+    intake: Intake = PUBLISHED,
 ) -> Iterator[FeatureBatch]:
     """Features of images, a batch at a time; decoding threads work a few batches ahead.
 
     Args:
         model: of :func:`mscmreid.apis.init_model`; its ``image_size`` is what images are resized to, with the filter of
             its config's test data.
-        images: files, Pillow images, or pixels (H, W, 3) RGB or (H, W) gray, uint8.
+        images: files, Pillow images, or arrays (:func:`mscmreid.intake.open_image`).
         modality: of all images, or one of each.
         batch_size: images a forward pass.
         num_workers: decoding threads; None: one a core, at most eight.
         precision: 'float32', 'bfloat16' or 'float16' of the forward pass.
         on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out and says so in the batch.
+        intake: how images are decoded.
 
     Raises:
         UndecodableImageError: an image that cannot be read, named.
@@ -77,7 +80,7 @@ def stream_features(
     device_type = next(model.parameters()).device.type
     dtype = PRECISIONS[usable_precision(precision, device_type)]
     size, resize = check_size(model.image_size), resize_of_test_data(model)  # type: ignore[arg-type]
-    for start, decoded in _decoded_batches(images, size, resize, batch_size, num_workers):
+    for start, decoded in _decoded_batches(images, size, resize, intake, batch_size, num_workers):
         names = [name_of(image, start + i) for i, image in enumerate(images[start : start + len(decoded)])]
         bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
         if bad and on_error == "raise":
@@ -150,33 +153,19 @@ def name_of(image: Any, position: int) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {position}"
 
 
-def pixels_of(image: Any, size: tuple[int, int], resize: Resize) -> np.ndarray:
-    """(3, H, W) uint8 of a file, a Pillow image or pixels, resized.
-
-    Raises:
-        UndecodableImageError: a file that cannot be read, or pixels that are none.
-    """
-    if isinstance(image, str | os.PathLike):
-        return load_image(os.fspath(image), size, resize)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
-            raise UndecodableImageError(
-                f"pixels are uint8 (H, W, 3) RGB or (H, W) gray, found {image.dtype} {image.shape}"
-            )
-        image = Image.fromarray(image)
-    if not isinstance(image, Image.Image):
-        raise UndecodableImageError(f"an image is a file, a Pillow image or an array, found {type(image).__name__}")
-    return np.array(resize(image.convert("RGB"), size)).transpose(2, 0, 1)
-
-
 def _decoded_batches(
-    images: Sequence[Any], size: tuple[int, int], resize: Resize, batch_size: int, num_workers: int | None
+    images: Sequence[Any],
+    size: tuple[int, int],
+    resize: Resize,
+    intake: Intake,
+    batch_size: int,
+    num_workers: int | None,
 ) -> Iterator[tuple[int, list[np.ndarray | Exception]]]:
     """(start, images or errors) of batch after batch; at most three batches are decoded or waiting to be."""
 
     def decode(image: Any) -> np.ndarray | Exception:
         try:
-            return pixels_of(image, size, resize)
+            return np.array(resize(decode_image(image, intake), size)).transpose(2, 0, 1)
         except UndecodableImageError as error:
             return error
 

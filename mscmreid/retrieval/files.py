@@ -1,4 +1,4 @@
-"""Image files that somebody names: a file, a list of files, a folder."""
+"""Image files that somebody names, each with the name that a pattern for its camera or time is tried on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mscmreid.intake import find_images
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -14,42 +16,27 @@ class ImageFile:
 
     Attributes:
         path: absolute.
-        name: relative to the folder that was named; the path as given of a single file.
+        name: relative to the folder that was named, with '/'; of a single file, the path as given.
     """
 
     path: str
     name: str
 
 
-def image_files(images: str | Path | Sequence[str | Path]) -> list[ImageFile]:
-    """The image files of a folder (in subfolders too, sorted), of a file, or of several of both.
+def image_files(images: str | Path | Sequence[str | Path], skipped: dict[str, str] | None = None) -> list[ImageFile]:
+    """The image files of a folder (in subfolders too, sorted), a list file, a file, or several of these.
+
+    Args:
+        images: see :func:`mscmreid.intake.find_images`.
+        skipped: gets path -> reason of what cannot be had; None: that is an error.
 
     Raises:
-        FileNotFoundError: nothing there, or no image in a folder.
-        ValueError: one file twice.
+        FileNotFoundError, ValueError: see :func:`mscmreid.intake.find_images`.
     """
-    from mscmreid.datasets import list_images
-
-    found: list[ImageFile] = []
-    for item in [images] if isinstance(images, str | Path) else images:
-        text = os.fspath(item)
-        if os.path.isdir(text):
-            root = os.path.abspath(text)
-            found += [ImageFile(os.path.join(root, name), name) for name in list_images(root)]
-        elif os.path.lexists(text):
-            found.append(ImageFile(os.path.abspath(text), text))
-        else:
-            raise FileNotFoundError(f"no image file or folder {text!r}")
-    seen: set[str] = set()
-    for file in found:
-        if file.path in seen:
-            raise ValueError(f"{file.path!r} is named twice")
-        seen.add(file.path)
-    return found
-
-
-def unreadable_errors() -> tuple[type[Exception], ...]:
-    """What is raised over an image file that cannot be read."""
-    from mscmreid.datasets import UndecodableImageError
-
-    return (UndecodableImageError,)
+    found: dict[str, ImageFile] = {}
+    for source in [images] if isinstance(images, str | Path) else images:
+        for path in find_images(source, skipped):
+            name = os.path.relpath(path, source).replace(os.sep, "/") if os.path.isdir(source) else str(path)
+            file = ImageFile(os.path.abspath(path), name)
+            found.setdefault(file.path, file)
+    return list(found.values())

@@ -153,7 +153,7 @@ class Gallery:
         or of which other things are said, is replaced. What an interrupted call had done is used by the next one.
 
         Args:
-            images: a folder (its subfolders, too), a file, or several.
+            images: a folder (its subfolders, too), a list, a file, or several (:func:`mscmreid.intake.find_images`).
             modality: 'visible' or 'infrared', of all of them.
             camera, time, ids: see :func:`mscmreid.retrieval.adding.describe`: one value for all, one each, or a
                 function of the file's name. None: not said, which leaves what was said before.
@@ -162,18 +162,20 @@ class Gallery:
 
         Raises:
             FileNotFoundError: no such file or folder, or no image in it.
-            UndecodableImageError: files that cannot be read.
+            UnreadableImageError: files that cannot be read.
             BlockingIOError: another process is writing.
             ValueError: the gallery has no encoder; an unknown option.
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
         encoder = self._need_encoder("add images")
-        wanted = describe(image_files(images), modality, camera, time, ids)
+        skipped: dict[str, str] = {}
+        wanted = describe(image_files(images, skipped if on_error == "skip" else None), modality, camera, time, ids)
         folders = [os.path.abspath(item) for item in ([images] if isinstance(images, str | Path) else images)]
         with self.storage.writing():
             self.refresh()
             adding = Adding(self.storage, self.snapshot, encoder, on_error)
+            adding.report.skipped |= skipped
             manifest = adding.run(wanted, sorted({f if os.path.isdir(f) else os.path.dirname(f) for f in folders}))
             if manifest is not None:
                 self._commit(manifest)
@@ -299,7 +301,7 @@ class Gallery:
 
         Raises:
             ValueError: no modality with images, features of another width, ``top`` under 1, an unknown engine.
-            UndecodableImageError: an image that cannot be read.
+            UnreadableImageError: an image that cannot be read.
         """
         if top < 1:
             raise ValueError(f"top must be at least 1, found {top}")

@@ -317,7 +317,7 @@ class Storage:
 
 def checksum(features: np.ndarray) -> int:
     """CRC-32 of some rows."""
-    return zlib.crc32(memoryview(np.ascontiguousarray(features)).cast("B"))
+    return zlib.crc32(np.ascontiguousarray(features).view(np.uint8).data.cast("B"))
 
 
 def files_of(entry: SegmentEntry) -> list[str]:
