@@ -36,7 +36,7 @@ def safe_load(path: str | Path) -> Any:
     Raises:
         pickle.UnpicklingError: the file holds anything else than tensors, numbers, strings and containers of them.
     """
-    import torch  # nothing else here needs it
+    import torch  # only here: files of features and images are written without it
 
     torch.serialization.add_safe_globals(numpy_globals())
     return torch.load(path, map_location="cpu", weights_only=True)

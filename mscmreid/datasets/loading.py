@@ -9,16 +9,13 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, decode
 from mscmreid.registry import FUNCTIONS, TRANSFORMS
 from mscmreid.resizing import LANCZOS, Resize, check_size
 from mscmreid.structures import ReIDDataSample
 
 META_KEYS = ("img_path", "pid", "cam_id", "modality", "label", "role", "sample_idx")
-DEEP_MODES = ("I", "F")  # and 'I;16' with its variants
-
-
-class UndecodableImageError(ValueError):
-    """An image file that cannot be read or decoded; the message has its path."""
+UndecodableImageError = UnreadableImageError
 
 
 def load_image(
@@ -26,6 +23,7 @@ def load_image(
     size: tuple[int, int],
     resize: Resize = LANCZOS,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
+    intake: Intake = PUBLISHED,
 ) -> np.ndarray:
     """One image file, RGB, resized.
 
@@ -34,25 +32,15 @@ def load_image(
         size: (H, W) in pixels.
         resize: with which filter.
         change: what is done to the decoded image, (h, w, 3) uint8, before it is resized.
+        intake: how it is decoded.
 
     Returns:
         (3, H, W) uint8, (H, W, 3) in memory.
 
     Raises:
-        UndecodableImageError: the file is missing, damaged, or has more than 8 bits a channel (how to map those to
-            8 is for whoever knows the sensor).
+        UndecodableImageError: the file is missing, damaged, or not as the intake asks.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode.split(";")[0] in DEEP_MODES:
-                raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-            decoded = image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
-        raise UndecodableImageError(
-            f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace it, or take it out of the set"
-        ) from error
+    decoded = decode(path, intake)
     if change is not None:
         decoded = Image.fromarray(change(np.asarray(decoded)))
     return np.array(resize(decoded, size)).transpose(2, 0, 1)  # (3, H, W)
@@ -72,14 +60,15 @@ class LoadImage:
         self.size = None if size is None else check_size(size)
 
     def __call__(self, results: Mapping) -> dict:
-        """``results``: a row with ``img_path`` and its other columns, ``image_size``, ``resize``, and ``image`` if
-        it is cached."""
+        """``results``: a row with ``img_path`` and its other columns, ``image_size``, ``resize``, ``intake``, and
+        ``image`` if it is cached."""
         size = self.size or results.get("image_size")
         if size is None:
             raise ValueError("LoadImage needs size=(H, W), since the row has no image_size")
         image = results.get("image")
         if image is None:
-            image = load_image(results["img_path"], size, results.get("resize", LANCZOS))
+            resize, intake = results.get("resize", LANCZOS), results.get("intake", PUBLISHED)
+            image = load_image(results["img_path"], size, resize, None, intake)
         elif image.shape[1:] != tuple(size):
             raise ValueError(
                 f"LoadImage has size {tuple(size)}, but the data set's cache was made for image_size "

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 from mscmreid.datasets.base import ReIDDataset
-from mscmreid.datasets.listing import IMAGE_SUFFIXES, FolderScan, ImageRow, person_number, require
+from mscmreid.datasets.listing import FolderScan, ImageRow, person_number, require
+from mscmreid.intake import Intake, find_images
 from mscmreid.registry import DATASETS
 from mscmreid.structures import MODALITIES, modality_index
 
@@ -47,6 +48,7 @@ class FolderReID(ReIDDataset):
     """
 
     SPLITS = ("train", "val", "trainval", "test")
+    INTAKE = Intake()
 
     def __init__(self, data_root: str, ann_file: str | None = None, **base: Any) -> None:
         self.annotations = ann_file
@@ -127,6 +129,7 @@ class PlainFolder(ReIDDataset):
     """
 
     SPLITS = ("test",)
+    INTAKE = Intake()
 
     def __init__(self, data_root: str, modality: str, cache: bool = False, **base: Any) -> None:
         modality_index(modality)
@@ -142,24 +145,14 @@ class PlainFolder(ReIDDataset):
 
 
 def list_images(folder: str) -> list[str]:
-    """Paths, relative to ``folder`` and sorted, of every image in it and below; hidden folders are left out.
+    """Paths, relative to ``folder`` and sorted, of every image in it and below; see ``find_images``.
 
     Raises:
         FileNotFoundError: no such folder, or no image in it.
+        UnreadableImageError: a folder below it cannot be read.
     """
     require(folder, "the folder of images")
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(where, folder)
-        found += [
-            name if below == "." else f"{below}/{name}"
-            for name in files
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
-        ]
-    if not found:
-        raise FileNotFoundError(f"no image in {folder!r} or below; images end in {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(found)
+    return [path.relative_to(folder).as_posix() for path in find_images(folder)]
 
 
 def _check_header(path: str, header) -> None:
