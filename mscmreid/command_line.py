@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mscmreid.resources import shipped
+from mscmreid.tables import plain
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C (SIGINT), as shells give it."""
@@ -128,9 +129,9 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
+    """The message of an exception without line breaks and control characters."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+    return plain(" ".join(line.strip() for line in text.splitlines() if line.strip())) or type(error).__name__
 
 
 def process_number() -> int:

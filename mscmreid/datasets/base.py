@@ -193,7 +193,9 @@ class ReIDDataset(BaseDataset):
         owner = self.owner(info)
         info.update(image_size=owner.image_size, resize=owner.resize, intake=owner.intake, data_root=owner.data_root)
         if owner.cache is not None:
-            info["image"] = owner.cache[info["cache_row"]]
+            image = owner.cache.get(info["cache_row"])
+            if image is not None:  # else it is decoded from its file
+                info["image"] = image
         return self.pipeline(info)
 
     def owner(self, info: Mapping) -> ReIDDataset:

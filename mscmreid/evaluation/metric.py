@@ -183,7 +183,9 @@ class VIReIDMetric(BaseMetric):
         plain = {name: columns.pop(name) for name in ("pid", "cam_id", "modality")}
         role = columns.pop("role")
         meta = {**meta, "protocols": [protocol.to_config() for protocol in self.protocols], **self.meta}
-        return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
+        table = FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
+        table.check_varied()
+        return table
 
     def _report(self, table: FeatureTable) -> dict[str, float]:
         if self.base is not None:

@@ -54,6 +54,7 @@ class Result:
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
         flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.
+        normalized: the features came in other lengths and were scaled to unit length.
         inference: the model's outputs that are features, how branches and (with ``flip``) mirrored images are combined.
         trials: numbers of the gallery draws.
         values: measure -> its value in every trial.
@@ -88,6 +89,7 @@ class Result:
     not_standard: str | None = None
     flip: bool = False
     rerank: bool = False
+    normalized: bool = False
     inference: dict[str, Any] | None = None
     camera_pairs: list[dict[str, float]] | None = None
     checkpoint: str | None = None
@@ -180,6 +182,7 @@ class Result:
             num_left_out=[ranking.num_left_out for ranking in rankings],
             num_gallery=[ranking.num_gallery for ranking in rankings],
             condition=meta.get("condition"),
+            normalized=bool(meta.get("normalized")),
             inference=meta.get("inference"),
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),

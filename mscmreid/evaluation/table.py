@@ -18,7 +18,7 @@ def terminal_table(results: Sequence[Result]) -> str:
     blocks = []
     for title, members in groupby(results, key=_title):
         lines = aligned_lines([HEAD, *(_cells(result) for result in members)], num_texts=2)
-        blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+        blocks.append("\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:]]))
     return "\n\n".join(blocks)
 
 
@@ -33,11 +33,10 @@ def latex_rows(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
-        text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
+        text = " & ".join(tables.latex(cell) for cell in cells)
         over = _trials(result) + ("" if result.splits else " trial(s)")
-        lines.append(
-            f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}"
-        )
+        protocol = tables.plain(f"{result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}")
+        lines.append(f"{text} \\\\ % {protocol}")
     return "\n".join(lines)
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mscmreid.evaluation.similarity import similarities
-from mscmreid.fileio import written_atomically
 from mscmreid.progress import Progress
 from mscmreid.retrieval.shards import FolderFeatures, extract_folder
+from mscmreid.tables import write_csv
 from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
 
 __all__ = ["FolderFeatures", "RankedLists", "draw_pages", "extract_folder", "rank_folders", "write_lists"]
@@ -99,17 +99,13 @@ def _unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def write_lists(lists: RankedLists, query: FolderFeatures, gallery: FolderFeatures, path: str | Path) -> None:
     """A CSV with the columns query, rank (from 1), gallery, similarity; paths are relative to their folders."""
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("query", "rank", "gallery", "similarity"))
-        for name, found, scores in zip(query.paths, lists.gallery, lists.similarity, strict=True):
-            writer.writerows(
-                (name, rank, gallery.paths[position], f"{score:.6f}")
-                for rank, (position, score) in enumerate(zip(found, scores, strict=True), start=1)
-            )
+    found = zip(query.paths, lists.gallery, lists.similarity, strict=True)
+    rows = (
+        (name, rank, gallery.paths[position], f"{score:.6f}")
+        for name, positions, scores in found
+        for rank, (position, score) in enumerate(zip(positions, scores, strict=True), start=1)
+    )
+    write_csv(chain([("query", "rank", "gallery", "similarity")], rows), path)
 
 
 def draw_pages(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,13 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from mscmreid.fileio import safe_load, written_atomically
+from mscmreid.fileio import written_atomically
+from mscmreid.gate import DamagedFileError, damaged, read_json
+from mscmreid.torch_files import check_weights, read_torch, verify_torch, without_module
 
 LAST = "last_checkpoint"
 STAGES = "finished_stages.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class BrokenCheckpointError(ValueError):
-    """A checkpoint file is truncated or damaged."""
 
 
 def verify_checkpoint(path: str | Path) -> None:
@@ -33,20 +28,9 @@ def verify_checkpoint(path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenCheckpointError: the file ends early or an entry differs from its checksum.
+        DamagedFileError: the file ends early or an entry differs from its checksum.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: expected a file at {path}, found none")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise BrokenCheckpointError(
-            f"{path} is not a whole checkpoint ({error}; {path.stat().st_size:,} bytes)"
-        ) from error
-    if broken is not None:
-        raise BrokenCheckpointError(f"{path} is damaged: entry {broken!r} differs from its checksum")
+    verify_torch(path, "a checkpoint")
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
@@ -109,7 +93,12 @@ def find_checkpoints(work_dir: str | Path) -> list[Path]:
 def finished_stages(work_dir: str | Path) -> list[str]:
     """Names of the stages that a training in ``work_dir`` has come to the end of, in order."""
     path = Path(work_dir, STAGES)
-    return json.loads(path.read_text()) if path.is_file() else []
+    if not path.is_file():
+        return []
+    names = read_json(path, "the list of finished stages")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise damaged(path, f"expected a list of stages, found {names!r}", "Delete it, or train in another folder")
+    return names
 
 
 def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
@@ -132,18 +121,18 @@ def find_intact_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str]
     """The checkpoint ``--resume`` goes on from, and what was wrong with those it passed over.
 
     Raises:
-        BrokenCheckpointError: there are checkpoints, and all are broken.
+        DamagedFileError: there are checkpoints, and all are broken.
     """
     problems: list[str] = []
     for path in find_checkpoints(work_dir):
         try:
             verify_checkpoint(path)
-        except BrokenCheckpointError as error:
+        except DamagedFileError as error:
             problems.append(str(error))
         else:
             return path, problems
     if problems:
-        raise BrokenCheckpointError(
+        raise DamagedFileError(
             f"no checkpoint in {work_dir} can be resumed from:\n  "
             + "\n  ".join(problems)
             + "\nDelete them to start from the beginning."
@@ -156,23 +145,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenCheckpointError: truncated or damaged.
-        ValueError: it does not hold a mapping.
+        DamagedFileError: truncated, damaged, no torch file, or it does not hold a mapping.
     """
-    path = Path(path)
-    if zipfile.is_zipfile(path) or not path.is_file():
-        verify_checkpoint(path)
-    try:
-        checkpoint = safe_load(path)
-    except (EOFError, IndexError, OSError, RuntimeError) as error:
-        raise BrokenCheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path}: expected a torch file of tensors, numbers, strings and containers of them, found something else "
-            f"({str(error).splitlines()[0]}). Nothing of it was executed or loaded."
-        ) from error
+    checkpoint = read_torch(path, "a checkpoint")
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path}: expected a mapping with 'state_dict', found {type(checkpoint).__name__}")
+        raise damaged(path, f"expected a checkpoint, a mapping with 'state_dict', found {type(checkpoint).__name__}")
     return dict(checkpoint)
 
 
@@ -180,7 +157,8 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str
     """The weights in a checkpoint (``state_dict``, or the mapping itself), without 'module.' before the names.
 
     Raises:
-        ValueError: an official file that needs conversion, or no weights at all.
+        ValueError: an official file that needs conversion.
+        DamagedFileError: no weights at all, or others than finite floating ones.
     """
     state = checkpoint.get("state_dict", checkpoint)
     if "net" in checkpoint and "state_dict" not in checkpoint:
@@ -188,9 +166,11 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str
             f"{source} is a checkpoint of a released implementation (it has 'net'); convert it first: "
             "python tools/model_converters/official_to_mscmreid.py SRC DST --system mscm|agw|caj|deen"
         )
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{source}: expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    if not isinstance(state, Mapping) or not state or not any(isinstance(v, Tensor) for v in state.values()):
+        raise damaged(source, f"expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")
+    state = without_module(state, source)
+    check_weights(state, source)
+    return state
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True) -> str:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
+from mscmreid.torch_files import check_weights, read_torch
+
 PREFIX = "torchvision://"
 
 
@@ -24,6 +26,7 @@ def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
         FileNotFoundError: the file is not there, or the weights are neither cached nor reachable; the message says
             how to go on.
         ValueError: the file does not hold a state dict.
+        DamagedFileError: it is damaged, no torch file, or its weights are not finite and floating.
     """
     if checkpoint.startswith(PREFIX):
         name = checkpoint.removeprefix(PREFIX)
@@ -39,12 +42,11 @@ def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
                 "--cfg-options model.backbone.init_cfg=None (the published numbers need the ImageNet weights)."
             ) from error
     path = Path(checkpoint)
-    if not path.is_file():
-        raise FileNotFoundError(f"ImageNet weights: expected a state dict file at {path}, found none")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_torch(path, "ImageNet weights: a state dict file")
     for key in ("model", "state_dict"):
         state = state.get(key, state) if isinstance(state, dict) else state
     one_of = one_of or ("conv1.weight",)
     if not isinstance(state, dict) or not set(one_of) & set(state):
         raise ValueError(f"{path} does not hold the state dict of such a network: no entry {' or '.join(one_of)!r}")
+    check_weights(state, path)
     return dict(state)
