@@ -100,7 +100,8 @@ def prepare_test(
     if untrained:
         runner.logger.warning("no checkpoint: this scores the network as it is initialised")
         runner._init_model_weights()
-    _describe(runner.test_loop.evaluator, cfg, None if untrained else Path(checkpoint))
+    initial_weights = runner.initial_weights if untrained else meta.get("initial_weights")
+    _describe(runner.test_loop.evaluator, cfg, None if untrained else Path(checkpoint), initial_weights)
     return runner
 
 
@@ -139,11 +140,12 @@ def _ranking_metric(cfg: Config) -> ConfigDict:
     return found[0]
 
 
-def _describe(evaluator: Evaluator, cfg: Config, checkpoint: Path | None) -> None:
+def _describe(evaluator: Evaluator, cfg: Config, checkpoint: Path | None, initial_weights: str | None) -> None:
     """Tell the metrics where the features come from."""
     meta = dict(
         checkpoint=UNTRAINED if checkpoint is None else str(checkpoint),
         checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
+        initial_weights=initial_weights,
         config_hash=config_hash(cfg),
         stage=cfg.get("stage"),
         versions=dict(mscmreid=__version__, torch=str(torch.__version__)),

@@ -62,9 +62,9 @@ class Result:
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
         camera_pairs: measures of each pair of cameras, means over the trials, see
             :func:`mscmreid.evaluation.camera_pairs`; None where they were not asked for.
-        checkpoint, checkpoint_sha256, config_hash, stage, resize, intake, versions, date: where the features came from,
-            as far as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with,
-            ``intake`` how they were read (:class:`mscmreid.intake.Intake`) where not as published.
+        checkpoint, checkpoint_sha256, initial_weights, config_hash, stage, resize, versions, date: where the features
+            came from, as far as known; ``initial_weights`` what training started from, ``stage`` of a training in
+            stages, ``resize`` the filter that the images were resized with.
     """
 
     dataset: str
@@ -94,6 +94,7 @@ class Result:
     camera_pairs: list[dict[str, float]] | None = None
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
+    initial_weights: str | None = None
     config_hash: str | None = None
     stage: str | None = None
     resize: str | None = None
@@ -186,6 +187,7 @@ class Result:
             inference=meta.get("inference"),
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),
+            initial_weights=meta.get("initial_weights"),
             config_hash=meta.get("config_hash"),
             stage=meta.get("stage"),
             resize=meta.get("resize"),

@@ -296,6 +296,7 @@ def _facts(result: Result) -> dict[str, object]:
         "images read": str(Intake.of(result.intake)) if result.intake else None,
         "checkpoint": result.checkpoint,
         "checkpoint SHA-256": result.checkpoint_sha256,
+        "trained from": result.initial_weights,
         "config hash": result.config_hash,
         "versions": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         "measured": result.date,

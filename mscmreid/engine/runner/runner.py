@@ -68,6 +68,9 @@ class ReIDRunner(Runner):
     _test_evaluator: Any
     _load_from: str | None
     _resume: bool
+    initial_weights: str | None = None
+    """What training started from: the ImageNet weights that the model's parts loaded, or 'random'; as it stands in
+    checkpoints, and None where a checkpoint does not say."""
 
     def setup_env(self, env_cfg: dict) -> None:
         """Memory, threads, workers, process group; then MMEngine's own set-up."""
@@ -231,6 +234,8 @@ class ReIDRunner(Runner):
         replaced = self._load_from is not None and (self._resume or self.cfg.get("load_strict", True))
         if not replaced:
             super()._init_model_weights()
+            named = [getattr(part, "initial_weights", None) for part in self._bare_model.modules()]
+            self.initial_weights = "; ".join(filter(None, named)) or "random"
 
     def load_checkpoint(
         self,
@@ -263,6 +268,7 @@ class ReIDRunner(Runner):
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
         line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
         self._has_loaded = True
+        self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
         self.logger.info(line)
         return checkpoint
 
@@ -326,6 +332,7 @@ class ReIDRunner(Runner):
                 torch_version=str(torch.__version__),
                 dataset_meta=getattr(self.train_dataloader.dataset, "metainfo", None),
                 stage=self.cfg.get("stage"),
+                initial_weights=self.initial_weights,
             ),
             state_dict=_to_cpu(self._bare_model.state_dict()),
             message_hub=plain_hub(self.message_hub.state_dict()),
