@@ -3,6 +3,7 @@
 from mscmreid.evaluation.evaluate import Evaluation, camera_pairs, evaluate
 from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
+from mscmreid.evaluation.per_query import PerQuery, load_per_query
 from mscmreid.evaluation.protocols import (
     GeneralProtocol,
     LLCMProtocol,
@@ -32,6 +33,7 @@ __all__ = [
     "GeneralProtocol",
     "LLCMProtocol",
     "MixedGalleryProtocol",
+    "PerQuery",
     "Protocol",
     "RankingResult",
     "ReRanking",
@@ -44,6 +46,7 @@ __all__ = [
     "camera_pairs",
     "evaluate",
     "latex_rows",
+    "load_per_query",
     "load_results",
     "markdown_table",
     "over_splits",
