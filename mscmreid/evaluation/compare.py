@@ -94,8 +94,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        own = dict(setting=self.setting, first=self.first, second=self.second)
-        own |= dict(trainings_first=self.num_first, trainings_second=self.num_second)  # type: ignore[arg-type]
+        own: dict[str, Any] = dict(setting=self.setting, first=self.first, second=self.second)
+        own.update(trainings_first=self.num_first, trainings_second=self.num_second)
         values = asdict(self.difference)
         values["first_value"], values["second_value"] = values.pop("first"), values.pop("second")
         return {**own, **values, "p_holm": self.p_holm, "verdict": self.verdict}
@@ -142,9 +142,7 @@ def compare_systems(
         for measure in measures:
             adjusted = holm([differences[measure].p for *_, differences in rows])
             for (first, second, num_first, num_second, differences), p in zip(rows, adjusted, strict=True):
-                comparisons.append(
-                    Comparison(setting, first, second, num_first, num_second, differences[measure], p)
-                )
+                comparisons.append(Comparison(setting, first, second, num_first, num_second, differences[measure], p))
     order = {pair: number for number, pair in enumerate(pairs)}
     return sorted(comparisons, key=lambda c: (settings.index(c.setting), order[c.first, c.second]))
 

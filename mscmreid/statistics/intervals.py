@@ -95,7 +95,7 @@ def ends(samples: np.ndarray, num_people: int, level: float = LEVEL) -> tuple[np
 
 
 def student_quantile(prob: float, df: float) -> float:
-    """Quantile of Student's t for 0.5 <= ``prob`` < 1, within 1 % for 3 degrees of freedom and more (Wallace 1959)."""
+    """Quantile of Student's t for 0.5 <= ``prob`` < 1, within 2 % for 3 degrees of freedom and more (Wallace 1959)."""
     z = NormalDist().inv_cdf(prob) * (8 * df + 3) / (8 * df + 1)
     return math.sqrt(df * math.expm1(min(z * z / df, 700.0)))
 

@@ -48,7 +48,9 @@ def _draw_queries(panel: Any, names: tuple[str, str], queries: tuple[PerQuery, P
     better, worse = int((first > second).sum()), int((first < second).sum())
     colors = np.where(first > second, BETTER, np.where(first < second, WORSE, EVEN))
     panel.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
-    panel.scatter(second, first, c=colors.tolist(), s=9, alpha=float(np.clip(400 / len(first), 0.15, 0.7)), linewidths=0)
+    panel.scatter(
+        second, first, c=colors.tolist(), s=9, alpha=float(np.clip(400 / len(first), 0.15, 0.7)), linewidths=0
+    )
     panel.set_xlim(-2, 102)
     panel.set_ylim(-2, 102)
     panel.set_aspect("equal")

@@ -63,7 +63,7 @@ def read_sources(args: argparse.Namespace) -> list[Source]:
     if len(patterns) < 2:
         raise ValueError(f"a comparison needs two systems or more, found {', '.join(patterns) or 'none'}")
 
-    def read(path: str):  # noqa: ANN202
+    def read(path: str):
         return read_features(argparse.Namespace(**{**vars(args), "features": path}))
 
     return [read_system(name, found, read, args.feature, args.flip) for name, found in patterns.items()]
