@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> None:
         if data_root is None and not args.no_images:
             raise ValueError("the file does not say where its images are: give --data-root, or --no-images")
         default = "feat_bn" if "feat_bn" in table.features else next(iter(table.features))
-        evaluations = evaluate(table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank)
+        evaluations = evaluate(
+            table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank, with_intervals=True
+        )
         html = evaluation_report(evaluations, table, data_root, args.queries, args.hardest, args.top)
     write_text(html, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, needs no other file")

@@ -87,10 +87,10 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """In two words: 'first better', 'first worse' (with the name), or 'not distinguishable'."""
+        """In a word: the first is 'better' or 'worse', or 'not distinguishable'."""
         if not self.is_distinguishable:
             return NOT_DISTINGUISHABLE
-        return f"{self.first} {'better' if self.difference.difference > 0 else 'worse'}"
+        return "better" if self.difference.difference > 0 else "worse"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""

@@ -130,8 +130,13 @@ def paired_tables(runs: Sequence[Run], bases: Mapping[str, str], feature: str | 
 def _told(comparisons: Sequence[Comparison]) -> str:
     people = comparisons[0].difference.num_people
     kinds = sorted({comparison.difference.over for comparison in comparisons})
-    correction = " (Holm's correction over the lines of a measure)" if len({c.first for c in comparisons}) > 1 else ""
-    return (
-        f"Paired tests on the same queries and gallery draws, {people} people, over {' or '.join(kinds)}; a difference "
-        f"is called better or worse where p < 0.05{correction}."
+    correction = (
+        " after Holm's correction over the lines of a measure" if len({c.first for c in comparisons}) > 1 else ""
     )
+    told = (
+        f"Paired tests on the same queries and gallery draws, {people} people, over {' or '.join(kinds)}; A is called "
+        f"better or worse where p < 0.05{correction}."
+    )
+    if any(comparison.num_first == 1 for comparison in comparisons):
+        told += " Of one training each, a difference is one of these networks; another seed would move it, too."
+    return told

@@ -126,7 +126,9 @@ def draw_changes(
     for name, evaluation, table, of in zip(names, evaluations, tables, queries, strict=True):
         rankings = _rankings(evaluation, table, data_root, wanted, top)
         captioned = [
-            Ranking(_captioned(ranking.query, f"AP {of.mean_ap[position]:.1f}"), ranking.gallery)
+            Ranking(
+                _captioned(ranking.query, f"\nAP {of.mean_ap[position]:.1f}"), [_captioned(g) for g in ranking.gallery]
+            )
             for ranking, position in zip(rankings, positions, strict=True)
         ]
         title = f"{name}: the {len(positions)} queries that change most"
@@ -146,8 +148,9 @@ def _rankings(
     return [as_ranking(nearest, table, data_root) for nearest in nearest_rows(matrix, table, selection, places, top)]
 
 
-def _captioned(image: RankedImage, line: str) -> RankedImage:
-    return RankedImage(image.path, f"{image.caption}\n{line}", image.is_match)
+def _captioned(image: RankedImage, line: str = "") -> RankedImage:
+    """With the person and the camera below each other, as small tiles need."""
+    return RankedImage(image.path, image.caption.replace(" cam", "\ncam") + line, image.is_match)
 
 
 def beside(pictures: Sequence[Image.Image]) -> Image.Image:

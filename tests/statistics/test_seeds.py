@@ -66,7 +66,7 @@ def test_the_spread_says_whose_it_is():
 
 
 def test_equal_systems_of_five_trainings_are_told_apart_in_one_of_twenty_comparisons():
-    """400 pairs, seeds and people matter about as much: 3 to 7 %; people alone would see a difference far more often."""
+    """400 pairs, seeds and people matter about as much: 3 to 7 % have p < 0.05."""
     rng = np.random.default_rng(0)
     below = held = 0
     for trial in range(400):
