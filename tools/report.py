@@ -48,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         if data_root is None and not args.no_images:
             raise ValueError("the file does not say where its images are: give --data-root, or --no-images")
         default = "feat_bn" if "feat_bn" in table.features else next(iter(table.features))
-        evaluations = evaluate(table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank)
+        evaluations = evaluate(
+            table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank, with_intervals=True
+        )
         corrupted = load_results(args.conditions) if args.conditions else []
         html = evaluation_report(
             evaluations, table, data_root, args.queries, args.hardest, args.top, args.embedding, corrupted

@@ -46,7 +46,7 @@ class VIReIDMetric(BaseMetric):
         trials: overrides the protocols' trials where they draw galleries: ``[0]`` in validation, where
             :meth:`rows_needed` then needs the queries and one gallery only.
         out_features: .npz to keep the features in.
-        out_json: file for the results, with those of each pair of cameras.
+        out_json: file for the results, with intervals and those of each pair of cameras; per-query values beside it.
         memory_bytes: most memory for ranking beyond the features.
         collect_device, prefix: as in MMEngine's BaseMetric.
 
@@ -199,6 +199,7 @@ class VIReIDMetric(BaseMetric):
             memory_bytes=self.memory_bytes,
             columns=self._columns,
             with_cameras=bool(self.out_json),
+            with_intervals=bool(self.out_json),
         )
         self.last_evaluations, self.last_table = evaluations, table
         self.last_results = [evaluation.result for evaluation in evaluations]
@@ -207,7 +208,8 @@ class VIReIDMetric(BaseMetric):
         if self.out_features:
             table.save(self.out_features)
         if self.out_json:
-            save_results(self.last_results, self.out_json)
+            per_query = [evaluation.per_query(table) for evaluation in evaluations]
+            save_results(self.last_results, self.out_json, per_query)
         metrics = dict(self.last_results[0].mean)
         for evaluation in evaluations:
             result = evaluation.result

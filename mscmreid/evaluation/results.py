@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.evaluation.per_query import PerQuery, save_per_query
 from mscmreid.evaluation.ranking import RankingResult
 from mscmreid.fileio import written_atomically
 
@@ -62,9 +63,12 @@ class Result:
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
         camera_pairs: measures of each pair of cameras, means over the trials, see
             :func:`mscmreid.evaluation.camera_pairs`; None where they were not asked for.
-        checkpoint, checkpoint_sha256, initial_weights, config_hash, stage, resize, versions, date: where the features
-            came from, as far as known; ``initial_weights`` what training started from, ``stage`` of a training in
-            stages, ``resize`` the filter that the images were resized with.
+        interval: how far the measures can be trusted, see :func:`mscmreid.evaluation.per_query.interval_field`; None
+            where it was not asked for.
+        checkpoint, checkpoint_sha256, initial_weights, config_hash, stage, resize, intake, versions, date: where the
+            features came from, as far as known; ``initial_weights`` what training started from, ``stage`` of a training
+            in stages, ``resize`` the filter that the images were resized with, ``intake`` how they were read
+            (:class:`mscmreid.intake.Intake`) where not as published.
     """
 
     dataset: str
@@ -92,6 +96,7 @@ class Result:
     normalized: bool = False
     inference: dict[str, Any] | None = None
     camera_pairs: list[dict[str, float]] | None = None
+    interval: dict[str, Any] | None = None
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
     initial_weights: str | None = None
@@ -199,9 +204,17 @@ class Result:
         )
 
 
-def save_results(results: Sequence[Result], path: str | Path) -> None:
-    """Write results as JSON (``schema_version`` and ``results``), moved into place when complete."""
-    content = dict(schema_version=SCHEMA_VERSION, results=[result.to_json() for result in results])
+def save_results(results: Sequence[Result], path: str | Path, per_query: Sequence[PerQuery] | None = None) -> None:
+    """Write results as JSON (``schema_version`` and ``results``), moved into place when complete.
+
+    Args:
+        results: the rows.
+        path: ``R.json``.
+        per_query: of each result, for ``R.queries.npz`` beside it (entry ``per_query``); None: not kept.
+    """
+    content: dict[str, Any] = dict(schema_version=SCHEMA_VERSION, results=[result.to_json() for result in results])
+    if per_query is not None:
+        content["per_query"] = save_per_query(per_query, path)
     with written_atomically(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -232,6 +232,7 @@ def _document(
         title=f"Results on {datasets}",
         dates=", ".join(dict.fromkeys(result.date for result in results if result.date)),
         measures=measures,
+        has_intervals=any(result.interval is not None for result in results),
         overview=dict(
             names=["data set", "setting", "feature", *measures, "draws", "queries", "left out", "gallery"],
             rows=[_overview_row(result) for result in results],
@@ -242,7 +243,9 @@ def _document(
 
 def _overview_row(result: Result) -> list:
     mean, std = result.mean, result.std
-    values = [dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}") if std else f"{mean[n]:.2f}" for n in MEASURES]
+    values = [
+        dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}" if std else "", interval=_interval(result, n)) for n in MEASURES
+    ]
     counts = map(_span, (result.num_queries, result.num_left_out, result.num_gallery))
     dataset = result.dataset + (" (not the standard set)" if result.not_standard else "")
     return [dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
@@ -260,7 +263,12 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
         warning=f"Not the standard test set: {result.not_standard}." if result.not_standard else "",
         name=f"{result.setting or result.protocol}, {result.feature_label}",
         headline=[
-            dict(name=MEASURE_NAMES[name], mean=f"{mean[name]:.1f}", std=f"{std[name]:.1f}" if std else "")
+            dict(
+                name=MEASURE_NAMES[name],
+                mean=f"{mean[name]:.1f}",
+                std=f"{std[name]:.1f}" if std else "",
+                interval=_interval(result, name),
+            )
             for name in HEADLINE
         ],
         facts=_facts(result),
@@ -268,6 +276,14 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
         parts=[part("cmc", "Matched within rank", told, chart=cmc_chart(result.cmc)), *parts],
         note=note,
     )
+
+
+def _interval(result: Result, measure: str) -> str:
+    """The measure's interval in brackets, '' if it has none."""
+    if result.interval is None:
+        return ""
+    low, high = result.interval["bounds"][measure]
+    return f"[{low:.1f}, {high:.1f}]"
 
 
 def _facts(result: Result) -> dict[str, object]:
@@ -290,6 +306,7 @@ def _facts(result: Result) -> dict[str, object]:
         "mirrored images added": "yes" if result.flip else "no",
         "re-ranking": "k-reciprocal" if result.rerank else "none",
         "gallery draws": f"{result.num_trials} (no. {', '.join(map(str, result.trials))})",
+        "intervals [ ]": "{level:.0%} over {num_people} {over}".format(**result.interval) if result.interval else None,
         "queries used": _span(result.num_queries),
         "queries left out (no match)": _span(result.num_left_out),
         "gallery images": _span(result.num_gallery),
