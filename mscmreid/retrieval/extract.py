@@ -75,7 +75,7 @@ def stream_features(
         raise ValueError(f"{len(paths)} images need as many modalities, found {len(modalities)}")
     device_type = next(model.parameters()).device.type
     dtype = PRECISIONS[usable_precision(precision, device_type)]
-    size, resize = check_size(model.image_size), _resize_of_test_data(model)  # type: ignore[arg-type]
+    size, resize = check_size(model.image_size), resize_of_test_data(model)  # type: ignore[arg-type]
     for start, decoded in _decoded_batches(paths, size, resize, batch_size, num_workers):
         names = paths[start : start + len(decoded)]
         bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
@@ -138,7 +138,7 @@ def inference_meta(model: nn.Module) -> dict[str, Any]:
     return dict(inference=model.inference.to_dict())  # type: ignore[operator, union-attr]
 
 
-def _resize_of_test_data(model: nn.Module) -> Resize:
+def resize_of_test_data(model: nn.Module) -> Resize:
     """The filter that the test data of the model's config are resized with."""
     loader = (getattr(model, "cfg", None) or {}).get("test_dataloader") or {}
     return Resize.parse((loader.get("dataset") or {}).get("resize", "lanczos"))
