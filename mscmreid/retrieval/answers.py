@@ -16,6 +16,7 @@ from PIL import Image
 
 from mscmreid.intake import Intake
 from mscmreid.progress import Progress
+from mscmreid.retrieval.calibration import SAME
 from mscmreid.retrieval.engines import Engine
 from mscmreid.retrieval.filters import Filter
 from mscmreid.retrieval.gallery import Gallery, Hit
@@ -23,6 +24,16 @@ from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
 
 QUERIES_AT_A_TIME, QUERIES_A_PAGE = 1024, 6
 COLUMNS = ("query", "rank", "path", "score", "camera", "time", "modality", "id", "verdict", "probability", "row")
+
+
+NOBODY = "nobody here"
+
+
+def verdict(hits: Sequence[Hit]) -> str:
+    """Of an open-set search: 'same person, likely', 'nobody here', or '' where scores are not calibrated."""
+    if any(hit.verdict == SAME for hit in hits):
+        return SAME
+    return NOBODY if any(hit.verdict for hit in hits) else ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,11 @@ def table_rows(found: Iterable[Answer], root: str | None = None) -> Iterator[lis
 
 
 def as_json(found: Iterable[Answer]) -> str:
-    """A list of ``dict(query, hits)``; paths that are no Unicode are written with escapes."""
-    content = [dict(query=answer.query, hits=[asdict(hit) for hit in answer.hits]) for answer in found]
+    """A list of ``dict(query, verdict, hits)``; paths that are no Unicode are written with escapes."""
+    content = [
+        dict(query=answer.query, verdict=verdict(answer.hits), hits=[asdict(hit) for hit in answer.hits])
+        for answer in found
+    ]
     return json.dumps(content, indent=1)
 
 
@@ -113,7 +127,7 @@ def caption(hit: Hit) -> str:
     """Under a hit: how near, where and when, its file."""
     first = f"{hit.score:.3f}" if hit.probability is None else f"{hit.score:.3f}  {100 * hit.probability:.0f} %"
     place = " ".join(text for text in (hit.camera and f"cam {hit.camera.removeprefix('cam')}", hit.time) if text)
-    lines = [first + (" likely" if hit.verdict.startswith("same") else ""), place, os.path.basename(hit.path)]
+    lines = [first + (" likely" if hit.verdict == SAME else ""), place, os.path.basename(hit.path)]
     return "\n".join(line for line in lines if line)
 
 
