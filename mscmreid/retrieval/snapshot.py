@@ -72,6 +72,11 @@ class Snapshot:
         rank[sorted(range(len(paths)), key=paths.__getitem__)] = np.arange(len(paths))
         return rank
 
+    @cached_property
+    def row_order(self) -> np.ndarray:
+        """(N,) int64 positions in the order of their row numbers."""
+        return np.argsort(self.columns.row, kind="stable")
+
     def mask(self, where: Filter) -> np.ndarray:
         """(N,) bool: rows that are there and meet a filter."""
         return self.alive if where.is_empty else self.alive & where.mask(self.columns)
@@ -91,13 +96,22 @@ class Snapshot:
             found[here] = self.segments[number].read(positions[here] - self.starts[number])
         return found
 
+    def positions_of(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) int64 positions of row numbers; -1 for those that are not there."""
+        numbers = self.columns.row
+        if not len(numbers):
+            return np.full(len(rows), -1, dtype=np.int64)
+        place = np.minimum(np.searchsorted(numbers, rows, sorter=self.row_order), len(numbers) - 1)
+        found = self.row_order[place]
+        return np.where((numbers[found] == rows) & self.alive[found], found, -1)
+
     def position_of_row(self, row: int) -> int:
         """Position of a row number.
 
         Raises:
             ValueError: no such row, or it was removed.
         """
-        found = np.flatnonzero((self.columns.row == row) & self.alive)
-        if not len(found):
+        (found,) = self.positions_of(np.array([row]))
+        if found < 0:
             raise ValueError(f"the gallery (version {self.manifest.version}) has no row {row}")
-        return int(found[0])
+        return int(found)
