@@ -41,6 +41,7 @@ from mscmreid.engine.runner.processes import (
     preload_workers,
     start_method,
 )
+from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
@@ -217,7 +218,9 @@ class ReIDRunner(Runner):
         """
         checkpoint = read_checkpoint(filename)
         if self._resume:
+            check_resume_state(checkpoint, filename)
             check_resumable(checkpoint, filename, self.seed)
+            check_optimizer_fits(checkpoint["optimizer"], getattr(self.optim_wrapper, "param_groups", []), filename)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
         if "message_hub" in checkpoint:
