@@ -220,9 +220,10 @@ class ReIDRunner(Runner):
         if self._resume:
             check_resume_state(checkpoint, filename)
             check_resumable(checkpoint, filename, self.seed)
-            check_optimizer_fits(checkpoint["optimizer"], getattr(self.optim_wrapper, "param_groups", []), filename)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
+            groups = getattr(getattr(self.optim_wrapper, "optimizer", None), "param_groups", [])
+            check_optimizer_fits(checkpoint["optimizer"], groups, filename)
         if "message_hub" in checkpoint:
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
