@@ -36,6 +36,7 @@ from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import LANCZOS, Resize, UndecodableImageError, load_image
 from mscmreid.gate import DamagedFileError, damaged, read_json
+from mscmreid.intake import PUBLISHED, Intake
 from mscmreid.progress import Progress
 
 FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums
@@ -161,9 +162,11 @@ def _checksums_of(description: dict) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(description["checksums"]), dtype="<u8")
 
 
-def cache_key(rows: Sequence[ImageRow], size: tuple[int, int], resize: Resize = LANCZOS) -> str:
-    """Hash of what the cache is made from: paths, bytes, modification times, target size, way of resizing."""
-    lines = [f"{FORMAT} RGB, Pillow {resize} {size[0]} {size[1]}"]
+def cache_key(
+    rows: Sequence[ImageRow], size: tuple[int, int], resize: Resize = LANCZOS, intake: Intake = PUBLISHED
+) -> str:
+    """Hash of what the cache is made from: paths, bytes, modification times, target size, ways of reading, resizing."""
+    lines = [f"{FORMAT} RGB, Pillow {resize} {size[0]} {size[1]}", *([] if intake == PUBLISHED else [str(intake)])]
     lines += [f"{row.path}\0{row.size}\0{row.mtime_ns}" for row in rows]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
@@ -176,6 +179,7 @@ def open_or_build(
     cache_dir: str | None = None,
     num_workers: int | None = None,
     resize: Resize = LANCZOS,
+    intake: Intake = PUBLISHED,
 ) -> ImageCache:
     """The cache of these images, built if there is none.
 
@@ -187,36 +191,42 @@ def open_or_build(
         cache_dir: folder; None means ``data_root/.mscmreid_cache``, or ``~/.cache/mscmreid`` where that is read-only.
         num_workers: decoding threads (Pillow decodes outside Python's lock); None means one a core.
         resize: with which filter.
+        intake: how images are read.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size, resize)}"
+    stem = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}_{size[0]}x{size[1]}_{cache_key(rows, size, resize, intake)}"
     shape = (len(rows), *size, 3)
     homes = [os.path.join(data_root, ".mscmreid_cache"), user_cache_dir()] if cache_dir is None else [cache_dir]
     for home in homes:
-        cache = _open(os.path.join(home, stem + ".npy"), shape, data_root)
+        cache = _open(os.path.join(home, stem + ".npy"), shape, data_root, intake)
         if cache is not None:
             return cache
     home = _writable(homes)
     path = os.path.join(home, stem + ".npy")
     with _folder_lock(home) as locked:
-        cache = _open(path, shape, data_root)  # another process may have built it while this one waited
+        cache = _open(path, shape, data_root, intake)  # another process may have built it while this one waited
         if cache is not None:
             return cache
         if locked:
             _remove_temporaries(home)
-        _build(path, rows, data_root, size, num_workers or available_cores(), resize)
+        _build(path, rows, data_root, size, num_workers or available_cores(), resize, intake)
         _mention_older(path, stem.rpartition("_")[0])
     return ImageCache(path)
 
 
 def find_undecodable(
-    rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int | None = None
+    rows: Sequence[ImageRow],
+    data_root: str,
+    size: tuple[int, int],
+    num_workers: int | None = None,
+    intake: Intake = PUBLISHED,
 ) -> dict[str, str]:
     """Relative path -> reason, for the images that cannot be decoded; decodes every one of them."""
     bad: dict[str, str] = {}
-    for _, _, found in _decoded(rows, data_root, size, num_workers or available_cores(), "checking images"):
+    workers = num_workers or available_cores()
+    for _, _, found in _decoded(rows, data_root, size, workers, "checking images", intake=intake):
         bad.update(found)
     return bad
 
@@ -230,7 +240,7 @@ def _description_path(path: str) -> str:
     return path[: -len(".npy")] + ".json"
 
 
-def _open(path: str, shape: tuple[int, ...], data_root: str) -> ImageCache | None:
+def _open(path: str, shape: tuple[int, ...], data_root: str, intake: Intake) -> ImageCache | None:
     """The cache at ``path`` if it is complete, and what it calls undecodable still is."""
     if not (os.path.exists(path) and os.path.exists(_description_path(path))):
         return None
@@ -240,7 +250,7 @@ def _open(path: str, shape: tuple[int, ...], data_root: str) -> ImageCache | Non
             problem = f"expected {shape} uint8, found {cache.images.shape} {cache.images.dtype}"
         else:
             # A permission or a disk error may have passed without a trace in the file's size and time.
-            healed = [image for image in cache.undecodable if _decodes(os.path.join(data_root, image))]
+            healed = [image for image in cache.undecodable if _decodes(os.path.join(data_root, image), intake)]
             if not healed:
                 return cache
             problem = f"{healed[0]!r} can be decoded now"
@@ -250,9 +260,9 @@ def _open(path: str, shape: tuple[int, ...], data_root: str) -> ImageCache | Non
     return None
 
 
-def _decodes(path: str) -> bool:
+def _decodes(path: str, intake: Intake) -> bool:
     try:
-        load_image(path, (1, 1))
+        load_image(path, (1, 1), LANCZOS, None, intake)
     except UndecodableImageError:
         return False
     return True
@@ -304,7 +314,13 @@ def _remove_temporaries(home: str) -> None:
 
 
 def _build(
-    path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, resize: Resize
+    path: str,
+    rows: Sequence[ImageRow],
+    data_root: str,
+    size: tuple[int, int],
+    num_workers: int,
+    resize: Resize,
+    intake: Intake,
 ) -> None:
     row_bytes = 3 * size[0] * size[1]
     total = row_bytes * len(rows)
@@ -322,7 +338,7 @@ def _build(
             file.flush()
             start = file.tell()
             # Plain writes, not a writable map: a full disk is then an error, not a bus error.
-            for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache", resize):
+            for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache", resize, intake):
                 _write_all(file.fileno(), images, start + first * row_bytes)
                 checksums[first : first + len(images)] = [checksum(image) for image in images]
                 undecodable.update(bad)
@@ -365,6 +381,7 @@ def _decoded(
     num_workers: int,
     title: str,
     resize: Resize = LANCZOS,
+    intake: Intake = PUBLISHED,
 ) -> Iterator[tuple[int, np.ndarray, dict[str, str]]]:
     """(first row, (n, H, W, 3) uint8, path -> reason of the undecodable ones), chunk by chunk as they get ready."""
 
@@ -374,7 +391,8 @@ def _decoded(
         bad = {}
         for image, row in zip(images, chunk, strict=True):
             try:
-                image[:] = load_image(os.path.join(data_root, row.path), size, resize).transpose(1, 2, 0)
+                path = os.path.join(data_root, row.path)
+                image[:] = load_image(path, size, resize, None, intake).transpose(1, 2, 0)
             except UndecodableImageError as error:
                 bad[row.path] = str(error)
         return first, images, bad

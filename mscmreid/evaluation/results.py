@@ -13,6 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from mscmreid.evaluation.per_query import PerQuery, save_per_query
 from mscmreid.evaluation.ranking import RankingResult
 from mscmreid.fileio import written_atomically
 from mscmreid.gate import damage_named, damaged, read_json
@@ -34,6 +35,7 @@ PROTOCOL_FIELDS = (
     "trials",
     "splits",
     "condition",
+    "not_standard",
 )
 """What two results must share before their numbers may be compared."""
 
@@ -51,6 +53,8 @@ class Result:
         cmc_kind: 'identity' or 'plain'.
         condition: None for images as they are; else ``corruption``, ``family``, ``severity`` and ``modality`` (whose
             images: 'visible', 'infrared' or 'both').
+        not_standard: in which ways this is not the test set of the published numbers ('600 of 3,803 queries'), see
+            :func:`mscmreid.evaluation.standard.departures`; None: in none that is known, or nothing is published.
         feature: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1', ...
         flip: features of image and mirrored image joined, as ``inference`` says (added, where it does not).
         rerank: k-reciprocal re-ranking.
@@ -62,8 +66,12 @@ class Result:
         num_queries, num_left_out, num_gallery: per trial; left out are queries without a match.
         camera_pairs: measures of each pair of cameras, means over the trials, see
             :func:`mscmreid.evaluation.camera_pairs`; None where they were not asked for.
-        checkpoint, checkpoint_sha256, config_hash, stage, resize, versions, date: where the features came from, as far
-            as known; ``stage`` of a training in stages, ``resize`` the filter that the images were resized with.
+        interval: how far the measures can be trusted, see :func:`mscmreid.evaluation.per_query.interval_field`; None
+            where it was not asked for.
+        checkpoint, checkpoint_sha256, initial_weights, config_hash, stage, resize, intake, versions, date: where the
+            features came from, as far as known; ``initial_weights`` what training started from, ``stage`` of a training
+            in stages, ``resize`` the filter that the images were resized with, ``intake`` how they were read
+            (:class:`mscmreid.intake.Intake`) where not as published.
     """
 
     dataset: str
@@ -85,16 +93,20 @@ class Result:
     convention: str | None = None
     splits: list[int] | None = None
     condition: dict[str, Any] | None = None
+    not_standard: str | None = None
     flip: bool = False
     rerank: bool = False
     normalized: bool = False
     inference: dict[str, Any] | None = None
     camera_pairs: list[dict[str, float]] | None = None
+    interval: dict[str, Any] | None = None
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
+    initial_weights: str | None = None
     config_hash: str | None = None
     stage: str | None = None
     resize: str | None = None
+    intake: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     date: str = ""
 
@@ -207,9 +219,11 @@ class Result:
             inference=meta.get("inference"),
             checkpoint=meta.get("checkpoint"),
             checkpoint_sha256=meta.get("checkpoint_sha256"),
+            initial_weights=meta.get("initial_weights"),
             config_hash=meta.get("config_hash"),
             stage=meta.get("stage"),
             resize=meta.get("resize"),
+            intake=meta.get("intake"),
             versions=dict(meta.get("versions") or {}),
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **protocol_fields,
@@ -217,9 +231,17 @@ class Result:
         )
 
 
-def save_results(results: Sequence[Result], path: str | Path) -> None:
-    """Write results as JSON (``schema_version`` and ``results``), moved into place when complete."""
-    content = dict(schema_version=SCHEMA_VERSION, results=[result.to_json() for result in results])
+def save_results(results: Sequence[Result], path: str | Path, per_query: Sequence[PerQuery] | None = None) -> None:
+    """Write results as JSON (``schema_version`` and ``results``), moved into place when complete.
+
+    Args:
+        results: the rows.
+        path: ``R.json``.
+        per_query: of each result, for ``R.queries.npz`` beside it (entry ``per_query``); None: not kept.
+    """
+    content: dict[str, Any] = dict(schema_version=SCHEMA_VERSION, results=[result.to_json() for result in results])
+    if per_query is not None:
+        content["per_query"] = save_per_query(per_query, path)
     with written_atomically(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

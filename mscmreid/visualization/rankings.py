@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from mscmreid.fileio import written_atomically
+from mscmreid.intake import Intake, decode
 
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
@@ -43,17 +44,14 @@ class Ranking:
 
 
 def open_image(path: Path) -> Image.Image:
-    """RGB image of a file.
+    """RGB image of a file to look at: upright, frames of more than 8 bits from their darkest to their brightest value.
 
     Raises:
         FileNotFoundError, ValueError: no file, or none that decodes; both name the path.
     """
     if not path.is_file():
         raise FileNotFoundError(f"picture of rankings: expected an image at {path}; is the data root right?")
-    try:
-        return Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"picture of rankings: {path} cannot be decoded ({error})") from error
+    return decode(path, Intake(min_side=1, depth_range="percentiles:0,100"))
 
 
 def draw_rankings(

@@ -17,6 +17,14 @@ def template(name: str) -> Template:
 
 
 @cache
+def script(name: str) -> Markup:
+    """The text of ``templates/<name>``, which is put into a page as it stands."""
+    loader = _environment().loader
+    assert loader is not None
+    return Markup(loader.get_source(_environment(), name)[0])
+
+
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mscmreid.visualization"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,19 @@ class Protocol(ABC):
     def fields(self) -> dict[str, Any]:
         """Name parts of a result: ``mode, shots, lineage, direction, convention``, those that mean something here."""
 
+    def published(self) -> tuple[int, int] | None:
+        """(queries, gallery images of a draw) of the test set that published numbers are about; None: nothing is."""
+        return None
+
+    def to_config(self) -> dict[str, Any]:
+        """``dict(type=..., ...)`` that makes this protocol again, of JSON values; files that it reads are not named.
+
+        The constructor's arguments are read from attributes of the same names; those without one are left out.
+        """
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if hasattr(self, name) and not name.endswith("_file")]
+        return dict(type=type(self).__name__, **{name: _plain(getattr(self, name)) for name in names})
+
     @abstractmethod
     def selections(self, columns: Columns, data_root: str | Path | None = None) -> list[Selection]:
         """One :class:`Selection` a trial, over the rows of ``columns``.
@@ -68,6 +82,13 @@ class Protocol(ABC):
 
     def _select(self, trial: int, query: np.ndarray, gallery: np.ndarray) -> Selection:
         return Selection(query, gallery, self.rule, self.identity_cmc, trial)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def trial_numbers(trials: int | Sequence[int]) -> tuple[int, ...]:
