@@ -36,7 +36,7 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_split, check_test
+from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
 from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
@@ -132,6 +132,7 @@ class ReIDRunner(Runner):
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
+            check_people(trained_on, validated_on, "the model of this config")
         return built
 
     def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
