@@ -19,6 +19,7 @@ from mscmreid.gate import DamagedFileError, damage_named, open_regular
 KINDS = "biufUS"
 """numpy's kinds of arrays that are read: truth values, numbers, texts."""
 MAX_HEADER = 1 << 16
+BLOCK = 512  # bytes that are summed up by themselves in a checksum
 
 
 def read_npz(path: str | Path, what: str = "an .npz file") -> dict[str, np.ndarray]:
@@ -100,6 +101,24 @@ def content_digest(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) ->
         digest.update(f"\n{name} {array.dtype.str} {np.shape(arrays[name])}\n".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def checksum(array: np.ndarray) -> int:
+    """64-bit checksum of an array's bytes (those of its values in C order), at about the speed of memory.
+
+    The sums of 512 bytes each, as 64-bit words, are added up with odd factors, each another one, modulo 2^64. So any
+    bit that changes shows, and so does every change inside one word, a zeroed or a moved block; of other changes one in
+    2^64 or so does not.
+    """
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    rest = len(data) % BLOCK
+    blocks = data[: len(data) - rest].view(np.uint64).reshape(-1, BLOCK // 8)
+    sums = np.add.reduce(blocks, axis=1)
+    if rest:
+        last = np.zeros(BLOCK, dtype=np.uint8)
+        last[:rest] = data[len(data) - rest :]
+        sums = np.append(sums, np.add.reduce(last.view(np.uint64)))
+    return int(np.add.reduce(sums * (2 * np.arange(len(sums), dtype=np.uint64) + 1)))
 
 
 def check_digest(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mscmreid.archives import check_archive, looks_like_zip
+from mscmreid.arrays import checksum
 from mscmreid.gate import REMEDY, DamagedFileError, damage_named, damaged, read_start
 
 
@@ -125,3 +127,33 @@ def some(names: Iterable[str], num: int = 5) -> str:
     """The first ``num`` texts, and how many more there are."""
     names = list(names)
     return "; ".join(names[:num]) + (f" and {len(names) - num} more" if len(names) > num else "")
+
+
+def tree_digest(content: Any) -> str:
+    """SHA-256 (hexadecimal) of what a torch file holds: names and their order, kinds, numbers, texts, the checksums of
+    tensors. It is the same before the file is written and after it is read."""
+    digest = hashlib.sha256()
+    for text in _walk(content):
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def _walk(value: Any) -> Iterator[str]:
+    import torch
+
+    if isinstance(value, Mapping):
+        yield f"mapping {len(value)}"
+        for key, entry in value.items():
+            yield f"{type(key).__name__} {key!r}"
+            yield from _walk(entry)
+    elif isinstance(value, list | tuple):
+        yield f"sequence {len(value)}"
+        for entry in value:
+            yield from _walk(entry)
+    elif isinstance(value, torch.Tensor):
+        array = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        yield f"{value.dtype} {tuple(value.shape)} {checksum(array):x}"
+    elif isinstance(value, np.ndarray):
+        yield f"{value.dtype} {value.shape} {checksum(value):x}"
+    else:
+        yield f"{type(value).__name__} {value!r}"

@@ -31,7 +31,7 @@ import PIL
 from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
-from mscmreid.arrays import check_digest, content_digest, map_npy
+from mscmreid.arrays import check_digest, checksum, content_digest, map_npy
 from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import LANCZOS, Resize, UndecodableImageError, load_image
@@ -41,7 +41,6 @@ from mscmreid.progress import Progress
 
 FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums
 CHUNK = 16  # images that a worker decodes before it writes
-BLOCK = 512  # bytes that are summed up by themselves in a checksum
 DIGEST = "content_sha256"
 REMEDY = "The next run that is started builds it anew"
 
@@ -118,24 +117,6 @@ class ImageCache:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._forget()
-
-
-def checksum(image: np.ndarray) -> int:
-    """64-bit checksum of an image's bytes, at about the speed of memory.
-
-    The sums of 512 bytes each, as 64-bit words, are added up with odd factors, each another one, modulo 2^64. So any
-    bit that changes shows, and so does every change inside one word, a zeroed or a moved block; of other changes one in
-    2^64 or so does not.
-    """
-    data = np.ascontiguousarray(image).reshape(-1)
-    rest = len(data) % BLOCK
-    blocks = data[: len(data) - rest].view(np.uint64).reshape(-1, BLOCK // 8)
-    sums = np.add.reduce(blocks, axis=1)
-    if rest:
-        last = np.zeros(BLOCK, dtype=np.uint8)
-        last[:rest] = data[len(data) - rest :]
-        sums = np.append(sums, np.add.reduce(last.view(np.uint64)))
-    return int(np.add.reduce(sums * (2 * np.arange(len(sums), dtype=np.uint64) + 1)))
 
 
 def write_description(

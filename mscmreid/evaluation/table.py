@@ -20,7 +20,9 @@ def terminal_table(results: Sequence[Result]) -> str:
         found = list(members)
         rows = [cells for result in found for cells in (_cells(result), *_interval_cells(result))]
         lines = aligned_lines([HEAD, *rows], num_texts=2)
-        blocks.append("\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:], *_interval_notes(found)]))
+        blocks.append(
+            "\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:], *_interval_notes(found)])
+        )
     return "\n\n".join(blocks)
 
 
@@ -51,7 +53,9 @@ def latex_rows(results: Sequence[Result]) -> str:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
         text = " & ".join(tables.latex(cell) for cell in cells)
         over = _trials(result) + ("" if result.splits else " trial(s)")
-        protocol = tables.plain(f"{result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}")
+        protocol = tables.plain(
+            f"{result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}"
+        )
         lines.append(f"{text} \\\\ % {protocol}")
     return "\n".join(lines)
 

@@ -14,12 +14,15 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
+from mscmreid.engine.runner.resume_state import check_resume_state
 from mscmreid.fileio import written_atomically
-from mscmreid.gate import DamagedFileError, damaged, read_json
-from mscmreid.torch_files import check_weights, read_torch, verify_torch, without_module
+from mscmreid.gate import DamagedFileError, damaged, read_json, read_text
+from mscmreid.torch_files import check_weights, read_torch, tree_digest, verify_torch, without_module
 
 LAST = "last_checkpoint"
 STAGES = "finished_stages.json"
+DIGEST = "content_sha256"
+"""Key of a checkpoint: see :func:`mscmreid.torch_files.tree_digest`."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -36,13 +39,15 @@ def verify_checkpoint(path: str | Path) -> None:
 def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Write to a temporary name beside ``path``, check what was written, then move it into place.
 
+    A digest of the content goes with it, which :func:`read_checkpoint` compares.
+
     Raises:
         OSError: it could not be written (a full disk is named as such); an older file at ``path`` is left as it was.
     """
     try:
         with written_atomically(path) as temporary:
             with open(temporary, "wb") as file:
-                torch.save(dict(checkpoint), file)
+                torch.save({**checkpoint, DIGEST: tree_digest(dict(checkpoint))}, file)
                 file.flush()
                 os.fsync(file.fileno())
             verify_checkpoint(temporary)
@@ -81,7 +86,7 @@ def find_checkpoints(work_dir: str | Path) -> list[Path]:
     places = {path: place for path in work_dir.glob("*.pth") if (place := place_of(path)) is not None}
     note = work_dir / LAST
     # the folder may have been moved since: only the name counts
-    named = work_dir / Path(note.read_text().strip()).name if note.is_file() else None
+    named = work_dir / name if (name := _name_in(note)) else None
     newest = places.get(named) if named else None  # type: ignore[call-overload]
     return sorted((path for path in places if newest is None or places[path] <= newest), key=places.get, reverse=True)  # type: ignore[arg-type]
 
@@ -94,6 +99,14 @@ def place_of(path: Path) -> tuple[int, int] | None:
     if match := re.fullmatch(r"iter_(\d+)\.pth", path.name):
         return -1, int(match[1])
     return None
+
+
+def _name_in(note: Path) -> str:
+    """The name of a file that a note says; empty if there is no such note, or none that can be read."""
+    try:
+        return Path(read_text(note, "the note of the last checkpoint", 1 << 16).strip()).name
+    except (FileNotFoundError, DamagedFileError):
+        return ""
 
 
 def finished_stages(work_dir: str | Path) -> list[str]:
@@ -126,14 +139,16 @@ def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
 def find_intact_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     """The checkpoint ``--resume`` goes on from, and what was wrong with those it passed over.
 
+    Each is read to its end, and what training goes on from is looked at.
+
     Raises:
         DamagedFileError: there are checkpoints, and all are broken.
     """
     problems: list[str] = []
     for path in find_checkpoints(work_dir):
         try:
-            verify_checkpoint(path)
-        except DamagedFileError as error:
+            check_resume_state(read_checkpoint(path), path)
+        except (DamagedFileError, FileNotFoundError) as error:
             problems.append(str(error))
         else:
             return path, problems
@@ -151,12 +166,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFileError: truncated, damaged, no torch file, or it does not hold a mapping.
+        DamagedFileError: truncated, damaged, changed, no torch file, or it does not hold a mapping.
     """
     checkpoint = read_torch(path, "a checkpoint")
     if not isinstance(checkpoint, Mapping):
         raise damaged(path, f"expected a checkpoint, a mapping with 'state_dict', found {type(checkpoint).__name__}")
-    return dict(checkpoint)
+    checkpoint = dict(checkpoint)
+    told = checkpoint.pop(DIGEST, None)
+    if told is not None and told != tree_digest(checkpoint):
+        raise damaged(
+            path,
+            "its content differs from its checksum, it was changed after it was written",
+            f"Take the file as it was; for changes that you mean, write it without the key {DIGEST!r}",
+        )
+    return checkpoint
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_split, check_test
+from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
 from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
@@ -46,6 +46,7 @@ from mscmreid.engine.runner.processes import (
     preload_workers,
     start_method,
 )
+from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.engine.runner.train_loops import random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
@@ -143,6 +144,7 @@ class ReIDRunner(Runner):
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
+            check_people(trained_on, validated_on, "the model of this config")
         return built
 
     def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
@@ -271,10 +273,13 @@ class ReIDRunner(Runner):
         """
         checkpoint = read_checkpoint(filename)
         if self._resume:
+            check_resume_state(checkpoint, filename)
             check_resumable(checkpoint, filename, self.seed)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
             self._resumed_meta = checkpoint["meta"]
+            groups = getattr(getattr(self.optim_wrapper, "optimizer", None), "param_groups", [])
+            check_optimizer_fits(checkpoint["optimizer"], groups, filename)
         if "message_hub" in checkpoint:
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
