@@ -23,7 +23,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
 pytest.importorskip("onnxruntime", reason="needs the extra export")
 
-from mscmreid.apis.export import PARITY, export, halve_weights, trace
+from mscmreid.apis.export import PARITY, export, halve_weights
 from mscmreid.models.exportable import ExportableModel
 from mscmreid.retrieval.encoder import ModelEncoder
 from mscmreid.retrieval.exported import KEY, Description, ExportedEncoder
