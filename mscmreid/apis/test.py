@@ -10,9 +10,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 
 from mscmreid import __version__
-from mscmreid.apis.config import config_hash, config_of_stage, drop_missing_backends, set_work_dir
+from mscmreid.apis.config import config_hash, config_of_stage, drop_missing_backends, naming_the_part, set_work_dir
 from mscmreid.engine.runner.checkpoint import read_checkpoint
-from mscmreid.engine.runner.checks import check_split
+from mscmreid.engine.runner.checks import check_people, check_split
 from mscmreid.engine.runner.runner import ReIDRunner
 from mscmreid.evaluation import VIReIDMetric
 from mscmreid.fileio import sha256_of
@@ -93,9 +93,11 @@ def prepare_test(
     metric = set_test_options(cfg, rerank, flip, precision)
     metric.out_features = out_features
     metric.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
-    runner = RUNNERS.build(cfg)
-    runner._test_loop = runner.build_test_loop(runner._test_loop)
-    check_split(meta.get("dataset_meta"), runner.test_loop.dataloader.dataset.metainfo, checkpoint)
+    with naming_the_part(cfg):
+        runner = RUNNERS.build(cfg)
+        runner._test_loop = runner.build_test_loop(runner._test_loop)
+    for check in (check_split, check_people):
+        check(meta.get("dataset_meta"), runner.test_loop.dataloader.dataset.metainfo, checkpoint)
     if untrained:
         runner.logger.warning("no checkpoint: this scores the network as it is initialised")
         runner._init_model_weights()

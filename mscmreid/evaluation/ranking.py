@@ -424,6 +424,12 @@ def _check_columns(
     for name, pids in (("query", q_pids), ("gallery", g_pids)):
         if not len(pids):
             raise ValueError(f"the {name} set is empty: nothing can be ranked; check the protocol and the data root")
+    for name, pids in (("query", q_pids), ("gallery", g_pids)):
+        if pids.dtype.kind not in "iu" or pids.min() < 0:
+            raise ValueError(
+                f"{name} ids must be integers of 0 or more, found {pids.dtype}, smallest {pids.min()}: rows without an "
+                "id cannot be scored"
+            )
     cams: list[np.ndarray | None] = []
     for name, pids, given in (("query", q_pids, query_cams), ("gallery", g_pids, gallery_cams)):
         if given is None:
@@ -434,6 +440,8 @@ def _check_columns(
         column = np.asarray(given)
         if column.shape != pids.shape:
             raise ValueError(f"{name}_cams must have shape {pids.shape} like {name}_pids, found {column.shape}")
+        if column.dtype.kind not in "iu":
+            raise ValueError(f"{name} cameras must be integers, found {column.dtype}")
         cams.append(column)
     return q_pids, g_pids, cams[0], cams[1]
 

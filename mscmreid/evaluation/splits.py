@@ -78,6 +78,7 @@ def _together(rows: Sequence[Result], numbers: list[int], checkpoint: str, confi
         num_left_out=[row.num_left_out[0] for row in rows],
         num_gallery=[row.num_gallery[0] for row in rows],
         camera_pairs=None,
+        interval=None,
         checkpoint=checkpoint,
         checkpoint_sha256=digest,
         initial_weights=" and ".join(sorted({row.initial_weights for row in rows if row.initial_weights})) or None,

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.models import get_model_weights
 
 from mscmreid.fileio import sha256_of
+from mscmreid.torch_files import check_weights, read_torch
 
 PREFIX = "torchvision://"
 HTTPS = "https://"
@@ -30,6 +31,7 @@ def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
         FileNotFoundError: the file is not there, or the weights are neither cached nor reachable; the message says
             how to go on.
         ValueError: the file does not hold a state dict, or what was fetched is not what its name says.
+        DamagedFileError: a file is damaged, no torch file, or its weights are not finite and floating.
     """
     url = _address(checkpoint)
     if url is not None:
@@ -49,10 +51,7 @@ def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
                 "--cfg-options model.backbone.init_cfg=None (the published numbers need the ImageNet weights)."
             ) from error
     else:
-        path = Path(checkpoint)
-        if not path.is_file():
-            raise FileNotFoundError(f"ImageNet weights: expected a state dict file at {path}, found none")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_torch(Path(checkpoint), "ImageNet weights: a state dict file")
     for key in ("model", "state_dict"):
         state = state.get(key, state) if isinstance(state, dict) else state
     one_of = one_of or ("conv1.weight",)
@@ -60,6 +59,7 @@ def load_imagenet_state(checkpoint: str, *one_of: str) -> dict[str, Tensor]:
         raise ValueError(
             f"{checkpoint} does not hold the state dict of such a network: no entry {' or '.join(one_of)!r}"
         )
+    check_weights(state, Path(checkpoint))
     return dict(state)
 
 

@@ -211,13 +211,13 @@ class VisionTransformer(BaseModule):
     def forward(self, inputs: Mapping[str, Tensor], rows: Rows) -> tuple[dict[str, Tensor], Rows]:
         """Images (N_i, 3, H, W) by name of their stream or modality -> ``tokens`` (N, 1 + T, C) and their rows."""
         images = torch.cat(list(inputs.values()))
-        if len(images) != len(rows) or tuple(images.shape[2:]) != self.image_size:
+        if images.shape[0] != rows.label.shape[0] or tuple(images.shape[2:]) != self.image_size:
             raise ValueError(
                 f"expected {len(rows)} images of {self.image_size}, as rows and image_size say, found "
                 f"{len(images)} of {tuple(images.shape[2:])}"
             )
         x = self.patches(images).flatten(2).transpose(1, 2)  # (N, T, C)
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1) + self.position
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1) + self.position
         x = self.dropout(x)
         for block in self.layers:
             x = run_block(block, x, self.with_cp)
