@@ -1,9 +1,9 @@
 """Ranks of the matches of a block of queries, without sorting the gallery.
 
 A measure only needs the rank of each match, and the rank of a match is one plus the number of rows above it, which
-comparisons of whole blocks count. Equal scores keep the gallery's order, exactly: a row before the match counts when its
-score is greater or equal, a row behind it when its score is greater. Where ids have many gallery rows, one id is counted
-after another, whose queries share their matching columns; where they have few, all queries are counted at once.
+comparisons of whole blocks count. Equal scores keep the gallery's order, exactly: a row before the match counts when
+its score is greater or equal, a row behind it when its score is greater. Where ids have many gallery rows, one id is
+counted after another, whose queries share their matching columns; where they have few, all queries are counted at once.
 """
 
 from __future__ import annotations
