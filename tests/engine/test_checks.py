@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from toy_runs import make_sysu
 from torch import nn
+from toy_runs import make_sysu
 
 from mscmreid.datasets import SYSUMM01, ConcatReIDDataset
 from mscmreid.engine.runner.checks import check_num_classes, check_people, check_split
