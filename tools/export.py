@@ -1,4 +1,4 @@
-"""Write a trained model as a file that runs without Python or torch: python tools/export.py CONFIG CHECKPOINT --out F.onnx
+"""Write a trained model as ONNX, OpenVINO or torch.export file: python tools/export.py CONFIG CHECKPOINT --out F.onnx
 
 Inputs: images (N, H, W, 3) uint8 RGB at the model's size, and modality (N,) int64, 0 visible, 1 infrared. Output:
 features (N, D) float32, unit rows. What made it stands in the file's metadata. mscmreid.retrieval.ExportedEncoder runs

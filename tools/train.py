@@ -21,6 +21,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="begin anew in a work folder with checkpoints, which are deleted"
     )
     parser.add_argument(
+        "--preemptible",
+        action="store_true",
+        help="on SIGTERM write a checkpoint in mid-epoch, from which --resume goes on to the same bits",
+    )
+    parser.add_argument(
         "--amp", nargs="?", const="fp16", choices=["fp16", "bf16", "none"], help="precision, instead of the config's"
     )
     return parser.parse_args(argv)
@@ -32,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     from mscmreid.engine.runner.processes import leave_group
 
     cfg = load_config(args.config, args.cfg_options)
-    names = ("work_dir", "resume", "amp", "launcher", "overwrite")
+    names = ("work_dir", "resume", "amp", "launcher", "overwrite", "preemptible")
     train(cfg, **{name: getattr(args, name) for name in names})
     leave_group()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from mscmreid.apis.config import config_hash, load_config
 from mscmreid.apis.inference import init_model
 from mscmreid.evaluation.features import feature_parts
 from mscmreid.fileio import sha256_of, written_atomically
+from mscmreid.intake import Intake
 from mscmreid.models.exportable import ExportableModel
 from mscmreid.retrieval.encoder import model_identity
 from mscmreid.retrieval.exported import KEY, PRECISIONS, Description, ExportedEncoder
@@ -104,8 +103,9 @@ def _check_options(out: str | Path, format: str, precision: str, calibration: Ma
         raise ValueError(f"format torch has float32 only, found {precision}")
     if precision == "int8" and not (calibration and all(calibration.get(m) for m in MODALITIES)):
         raise ValueError("int8 needs images of both modalities to find its scales with: give calibration")
-    needed = dict(onnx=("onnx", "onnxscript", "onnxruntime"), openvino=("onnx", "onnxscript", "onnxruntime", "openvino"))
-    for package in needed.get(format, ()):
+    through_onnx = ("onnx", "onnxscript", "onnxruntime")
+    needed = {"onnx": through_onnx, "openvino": (*through_onnx, "openvino"), "torch": ()}
+    for package in needed[format]:
         try:
             __import__(package)
         except ImportError as error:
@@ -118,6 +118,11 @@ def _describe(
     """What the file is to say of itself."""
     loader = model.cfg.get("test_dataloader") or {}
     resize = (loader.get("dataset") or {}).get("resize", "lanczos")
+    chain = resize if isinstance(resize, str) else [step if isinstance(step, str) else list(step) for step in resize]
+    identity = model_identity(
+        model, feature, "float32" if precision == "float32" else f"exported {precision}", Intake()
+    )
+    del identity["intake"]  # how images are read is up to who runs the file
     normalize = model.data_preprocessor.normalize
     with torch.no_grad():
         dim = network(torch.zeros(1, *network.image_size, 3, dtype=torch.uint8), torch.tensor([0])).shape[1]
@@ -128,12 +133,12 @@ def _describe(
         checkpoint_sha256=None if checkpoint is None else sha256_of(checkpoint),
         feature=feature,
         inference=model.inference.to_dict(),
-        image_size=tuple(network.image_size),
-        resize=resize if isinstance(resize, str) else [step if isinstance(step, str) else list(step) for step in resize],
+        image_size=network.image_size,
+        resize=chain,
         mean={m: list(map(float, normalize[m].mean)) for m in MODALITIES},
         std={m: list(map(float, normalize[m].std)) for m in MODALITIES},
         dim=dim,
-        identity=model_identity(model, feature, "float32" if precision == "float32" else f"exported {precision}"),
+        identity=identity,
         precision=precision,
         versions=dict(mscmreid=__version__, torch=str(torch.__version__)),
     )
@@ -156,6 +161,7 @@ def _write_graph(
         made = torch.onnx.export(
             program,
             dynamo=True,
+            optimize=False,  # onnxscript's takes "+ 1e-12" away, which decides what GeM makes of a dead channel
             opset_version=OPSET,
             input_names=["images", "modality"],
             output_names=["features"],

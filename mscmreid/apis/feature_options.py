@@ -27,6 +27,7 @@ def add_feature_options(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("own data, instead of --dataset")
     own.add_argument("--query", nargs="+", metavar="KEY=VALUE", help="modality=infrared cameras=3,6 role=query")
     own.add_argument("--gallery", nargs="+", metavar="KEY=VALUE", help="the same for the gallery")
+    own.add_argument("--name", help="of the data set in the results, for files that do not say")
     own.add_argument("--exclude", default="none", choices=["none", "camera", "id-camera"])
     own.add_argument("--shots", type=int, help="gallery images drawn per id and camera (default: all)")
     own.add_argument("--identity-cmc", action="store_true", help="rank identities, each at its best row")
@@ -45,6 +46,10 @@ def read_features(args: argparse.Namespace) -> tuple[FeatureTable, list[Protocol
     for name, value in (("data_root", args.data_root), ("split", args.split)):
         if value is not None:
             table.meta[name] = value
+    if args.name is not None:
+        if table.meta.get("dataset_name", args.name) != args.name:
+            raise ValueError(f"--name {args.name}, but the file says that it is of {table.meta['dataset_name']}")
+        table.meta["dataset_name"] = args.name
     return table, choose_protocols(args, table)
 
 
@@ -80,7 +85,7 @@ def choose_protocols(args: argparse.Namespace, table: FeatureTable) -> list[Prot
         raise ValueError(f"--dataset {args.dataset}, but the file says that its features are of {named}")
     dataset = args.dataset or short.get(str(named))
     recorded = {} if args.dataset else _recorded(table)
-    if dataset is not None and (named is None or named in short):
+    if dataset is not None:
         check_layout(table.columns, DATASETS[dataset])
     if recorded:
         if not args.protocol:

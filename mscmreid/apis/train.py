@@ -24,6 +24,7 @@ from mscmreid.engine.runner.checkpoint import (
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import launcher_rank
 from mscmreid.fileio import write_text
+from mscmreid.interruption import kept_when_interrupted
 from mscmreid.registry import RUNNERS
 
 AMP = {"fp16": "float16", "bf16": "bfloat16", "none": "float32"}
@@ -36,6 +37,7 @@ def train(
     amp: str | None = None,
     launcher: str = "none",
     overwrite: bool = False,
+    preemptible: bool = False,
 ) -> Runner:
     """Train the model of a config, stage after stage where it has ``stages``.
 
@@ -50,6 +52,8 @@ def train(
         amp: 'fp16', 'bf16' or 'none', instead of the config's precision.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         overwrite: delete the checkpoints of an earlier training in the work folder.
+        preemptible: on SIGTERM write a checkpoint, in the middle of an epoch if need be, see
+            :class:`mscmreid.engine.PreemptionHook`.
 
     Returns:
         The runner (of the last stage), after training.
@@ -68,7 +72,20 @@ def train(
         elsewhere = resume not in (None, "auto") and Path(resume).parent.resolve() != Path(cfg.work_dir).resolve()
         if is_first and (resume is None or (elsewhere and not cfg.get("stages"))):
             require_empty(cfg.work_dir, list(cfg.get("stages") or ()), overwrite)
-        return _train_stages(cfg, resume, amp) if cfg.get("stages") else _train(cfg, resume, amp)
+        if preemptible:
+            cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="PreemptionHook")]
+        with kept_when_interrupted(lambda: _kept(Path(cfg.work_dir), list(cfg.get("stages") or ()))):
+            return _train_stages(cfg, resume, amp) if cfg.get("stages") else _train(cfg, resume, amp)
+
+
+def _kept(folder: Path, stages: Sequence[str]) -> str:
+    """What an interrupted training leaves, and how to go on."""
+    parts = [folder, *(folder / stage for stage in stages)]
+    found = [path for part in parts for path in find_checkpoints(part)]
+    if not found:
+        return f"no checkpoint was written in {folder} yet; start again"
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return f"{newest} is kept; the same command with --resume goes on from there"
 
 
 def _train_stages(cfg: Config, resume: str | None, amp: str | None) -> Runner:

@@ -115,8 +115,8 @@ def error_kinds(places: FirstPlaces, pid: np.ndarray, cam_id: np.ndarray, colour
 
     - *the same other person*: for more than half of the query person's queries (two at least) this very person comes
       first. Such an error is about how the two look, not about one bad picture.
-    - *clothes of like colours* (with ``colours``): of all other people, the wrong one is among the 5 % (one at least) whose
-      visible pictures are nearest in colour to those of the query's person. By chance: 5 %, or what one person is.
+    - *clothes of like colours* (with ``colours``): of all other people, the wrong one is among the 5 % (one at
+      least) whose visible pictures are nearest in colour to those of the query's person. By chance: as many.
     - *own camera*: the wrong image is of the query's own camera, where the rule lets the query see it. By chance: the
       share of that camera among the images of others that these queries may see.
     - *nobody close*: the first image is less similar than the first of 95 % of the rightly answered queries are (20 at
@@ -175,7 +175,7 @@ def _persistent(places: FirstPlaces, pid: np.ndarray) -> tuple[np.ndarray, np.nd
 def _alike(
     query_pid: np.ndarray, first_pid: np.ndarray, pid: np.ndarray, colours: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """(whether the colours of two people are alike, whether both have any) of errors; how many count, of how many."""
+    """(whether the colours of two people are alike, whether both have any) of errors, and how many of all are alike."""
     seen = np.isfinite(colours).all(axis=1)
     people = np.unique(pid[seen])
     known = np.isin(query_pid, people) & np.isin(first_pid, people)

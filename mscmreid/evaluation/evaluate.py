@@ -67,7 +67,7 @@ def evaluate(
         columns: metadata of all rows of the data set, if the table has only those that the protocols need: the
             gallery draws are those over all rows.
         with_cameras: ``camera_pairs`` in the results that are not re-ranked (takes about as long as ranking).
-        with_intervals: ``interval`` in the results: 95 %, over people (takes about 0.2 s each).
+        with_intervals: ``interval`` in the results: 95 %, over people (takes about 0.05 s each).
 
     Returns:
         By protocol, then feature, the re-ranked row behind the plain one.

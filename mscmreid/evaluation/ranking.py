@@ -270,14 +270,15 @@ def rank_selections(
         jobs = []
         for number in members:
             chosen = selections[number]
-            if len(np.unique(chosen.query)) != len(chosen.query):
+            rows = np.searchsorted(query_union, chosen.query)
+            if np.bincount(rows).max(initial=0) > 1:
                 raise ValueError(f"a selection must name each query row once, trial {chosen.trial} repeats some")
             query_cams = None if cams is None else cams[chosen.query]
             gallery_cams = None if cams is None else cams[chosen.gallery]
             _check_columns(pids[chosen.query], pids[chosen.gallery], query_cams, gallery_cams, chosen.rule)
             jobs.append(
                 _Job(
-                    np.searchsorted(query_union, chosen.query),
+                    rows,
                     np.searchsorted(gallery_union, chosen.gallery),
                     pids[chosen.query],
                     query_cams,
@@ -394,7 +395,8 @@ def _share_products(selections: Sequence[Selection]) -> Iterator[tuple[list[int]
     for number, chosen in enumerate(selections):
         own = len(chosen.query) * len(chosen.gallery)
         for i, (members, query, gallery) in enumerate(groups):
-            query_union, gallery_union = np.union1d(query, chosen.query), np.union1d(gallery, chosen.gallery)
+            query_union = query if np.array_equal(query, chosen.query) else np.union1d(query, chosen.query)
+            gallery_union = np.union1d(gallery, chosen.gallery)
             if len(query_union) * len(gallery_union) <= len(query) * len(gallery) + own:
                 groups[i] = ([*members, number], query_union, gallery_union)
                 break

@@ -19,6 +19,8 @@ from mscmreid.fileio import written_atomically
 from mscmreid.gate import damage_named, damaged, read_json
 
 SCHEMA_VERSION = 1
+UNKNOWN = "unknown"
+"""Data set or split of features that do not say."""
 MEASURES = ("R1", "R5", "R10", "R20", "mAP", "mINP")
 
 PROTOCOL_FIELDS = (
@@ -206,8 +208,8 @@ class Result:
         """
         every = [ranking.values() for ranking in rankings]
         return cls(
-            dataset=str(meta.get("dataset_name") or "unknown"),
-            split=str(meta.get("split") or "unknown"),
+            dataset=str(meta.get("dataset_name") or UNKNOWN),
+            split=str(meta.get("split") or UNKNOWN),
             trials=list(trials),
             values={name: [values[name] for values in every] for name in MEASURES},
             cmc=[ranking.cmc.tolist() for ranking in rankings],

@@ -7,7 +7,7 @@ from itertools import groupby
 from textwrap import fill
 
 from mscmreid import tables
-from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, UNKNOWN, Result
 from mscmreid.tables import aligned_lines
 
 HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
@@ -68,7 +68,13 @@ def _title(result: Result) -> str:
 
 
 def _dataset(result: Result) -> str:
-    return f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
+    if result.dataset == UNKNOWN:
+        return "data set not named"
+    return (
+        result.dataset
+        if result.split == UNKNOWN
+        else f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
+    )
 
 
 def _departures(result: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from mscmreid.models.backbones.multi_stream_resnet import MultiStreamResNet
 from mscmreid.models.backbones.vit import VisionTransformer
 from mscmreid.models.folding import inference_copy
+from mscmreid.models.inference import InferenceFeatures
 from mscmreid.models.reid import CrossModalReID
 from mscmreid.structures import MODALITIES, Rows
 
@@ -32,10 +34,15 @@ class ExportableModel(nn.Module):
             changes the order of the rows.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, model: CrossModalReID, parts: Sequence[tuple[str, float]] = (("feat_bn", 1.0),)) -> None:
         super().__init__()
-        copied = inference_copy(model).float()
-        self.backbone, self.neck, self.inference = copied.backbone, copied.neck, copied.inference
+        copied: Any = inference_copy(model).float()
+        self.backbone: Any = copied.backbone
+        self.neck = copied.neck
+        self.inference: InferenceFeatures = copied.inference
         if not isinstance(self.backbone, MultiStreamResNet | VisionTransformer):
             raise ValueError(
                 "only models with a MultiStreamResNet or a VisionTransformer can be exported, found "
@@ -73,10 +80,11 @@ class ExportableModel(nn.Module):
     def _features(self, x: Tensor, modality: Tensor) -> dict[str, Tensor]:
         """Unit features by name, (N, D) each."""
         outputs, _ = self._outputs(x, modality)
-        return {
-            name: self.inference.join_branches(outputs[name].float().unflatten(0, (self.num_branches, -1)).transpose(0, 1))
-            for name, _ in self.parts
-        }
+        found = {}
+        for name, _ in self.parts:
+            by_branch = outputs[name].float().unflatten(0, (self.num_branches, -1))  # (B, N, D)
+            found[name] = self.inference.join_branches(by_branch.transpose(0, 1))
+        return found
 
     def _outputs(self, x: Tensor, modality: Tensor) -> tuple[dict[str, Tensor], Rows]:
         """Outputs of backbone and neck, rows branch by branch, and their record."""

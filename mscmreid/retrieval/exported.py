@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mscmreid.cores import available_cores
+from mscmreid.intake import Intake, decode
 from mscmreid.modalities import modality_index
 from mscmreid.resizing import Resize, check_size
 
@@ -39,8 +39,8 @@ class Description:
         resize: how images come to that size, see :meth:`mscmreid.resizing.Resize.parse`.
         mean, std: by modality; they are inside the file and stand here to be read.
         dim: length of a feature.
-        identity: what features must share to be comparable, see :class:`mscmreid.retrieval.encoder.Encoder`; in float32
-            that of the model itself.
+        identity: what features must share to be comparable, but for how images are read; see
+            :class:`mscmreid.retrieval.encoder.Encoder`. In float32 it is that of the model itself.
         precision: 'float32', 'float16' (weights in half precision, computed in float32) or 'int8' (convolutions).
         versions: of what wrote it.
         format: of this description.
@@ -88,7 +88,8 @@ class Description:
         texts = {name: values[name] for name in ("config", "config_hash", "feature")}
         texts |= {name: values[name] or "" for name in ("checkpoint", "checkpoint_sha256")}
         wrong = [name for name, value in texts.items() if not isinstance(value, str)]
-        wrong += [name for name in ("inference", "mean", "std", "identity", "versions") if not isinstance(values[name], dict)]
+        dicts = ("inference", "mean", "std", "identity", "versions")
+        wrong += [name for name in dicts if not isinstance(values[name], dict)]
         if not isinstance(values["dim"], int) or values["dim"] < 1:
             wrong.append("dim")
         if values["precision"] not in PRECISIONS:
@@ -109,6 +110,7 @@ class ExportedEncoder:
     Args:
         path: ``.onnx`` (needs onnxruntime) or ``.xml`` with its ``.bin`` (needs openvino).
         batch_size: images a forward pass.
+        intake: how images are read, see :class:`mscmreid.intake.Intake`.
         num_threads: of the runtime; None: as it likes.
         providers: onnxruntime's, such as ``['CUDAExecutionProvider']``; None: the processor.
 
@@ -122,6 +124,7 @@ class ExportedEncoder:
         self,
         path: str | Path,
         batch_size: int = 32,
+        intake: Intake | None = None,
         num_threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
@@ -140,7 +143,8 @@ class ExportedEncoder:
             self._runtime = _OpenVINO(path, num_threads)
         self.description = Description.parse(self._runtime.text, path)
         self._check_shapes()
-        self.dim, self.identity = self.description.dim, self.description.identity
+        self.dim, self.intake = self.description.dim, intake or Intake()
+        self.identity = json.loads(json.dumps({**self.description.identity, "intake": asdict(self.intake)}))
 
     def encode(self, images: Sequence[Any], modality: str | Sequence[str]) -> np.ndarray:
         """(N, dim) float32, unit rows.
@@ -172,12 +176,15 @@ class ExportedEncoder:
 
     def _batches(self, images: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """(start, pixels of a batch); the next batch is decoded meanwhile."""
-        starts = range(0, len(images), self.batch_size)
         with ThreadPoolExecutor(min(8, available_cores())) as pool:
-            jobs = [pool.submit(pixels_of, image, self.description) for image in images[: self.batch_size]]
-            for start in starts:
-                current, after = jobs, start + self.batch_size
-                jobs = [pool.submit(pixels_of, image, self.description) for image in images[after : after + self.batch_size]]
+
+            def submit(start: int) -> list[Future]:
+                batch = images[start : start + self.batch_size]
+                return [pool.submit(pixels_of, image, self.description, self.intake) for image in batch]
+
+            jobs = submit(0)
+            for start in range(0, len(images), self.batch_size):
+                current, jobs = jobs, submit(start + self.batch_size)
                 yield start, np.stack([job.result() for job in current])
 
     def _check_shapes(self) -> None:
@@ -189,15 +196,13 @@ class ExportedEncoder:
             raise ValueError(f"{self.path} is damaged: its description says {expected}, its graph has {found}")
 
 
-def pixels_of(image: Any, description: Description) -> np.ndarray:
+def pixels_of(image: Any, description: Description, intake: Intake | None = None) -> np.ndarray:
     """(H, W, 3) uint8 at the model's size, of a file, a Pillow image or an array of any size.
 
     Raises:
         UnreadableImageError: it cannot be read.
     """
-    from mscmreid.intake import Intake, open_image
-
-    decoded = Image.fromarray(open_image(image, Intake()))
+    decoded = decode(image, intake or Intake())
     return np.asarray(Resize.parse(description.resize)(decoded, description.image_size))
 
 

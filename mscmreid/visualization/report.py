@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pairs
-from mscmreid.evaluation.results import MEASURES
+from mscmreid.evaluation.results import MEASURES, UNKNOWN
 from mscmreid.intake import Intake
 from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
 from mscmreid.visualization.clothes import clothes_colours
@@ -221,9 +221,9 @@ def _document(
     if not results:
         raise ValueError("a report needs at least one result, found none")
     measures = [MEASURE_NAMES[name] for name in MEASURES]
-    datasets = ", ".join(dict.fromkeys(f"{result.dataset} ({result.split})" for result in results))
     code = script("report.js") if any(shown["map"] for chapter in spaces for shown in chapter["parts"]) else ""
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
+    datasets = ", ".join(dict.fromkeys(_set_and_split(result, " ({})") for result in results))
     return template("report.html").render(
         policy=f"{POLICY}; script-src 'sha256-{digest}'" if code else POLICY,
         script=code,
@@ -237,8 +237,15 @@ def _document(
             names=["data set", "setting", "feature", *measures, "draws", "queries", "left out", "gallery"],
             rows=[_overview_row(result) for result in results],
         ),
+        is_starred=any(result.not_standard for result in results),
         chapters=chapters,
     )
+
+
+def _set_and_split(result: Result, form: str) -> str:
+    """The data set with its split behind it, as far as the features say."""
+    dataset = "a data set without a name" if result.dataset == UNKNOWN else result.dataset
+    return dataset + ("" if result.split == UNKNOWN else form.format(result.split))
 
 
 def _overview_row(result: Result) -> list:
@@ -247,7 +254,7 @@ def _overview_row(result: Result) -> list:
         dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}" if std else "", interval=_interval(result, n)) for n in MEASURES
     ]
     counts = map(_span, (result.num_queries, result.num_left_out, result.num_gallery))
-    dataset = result.dataset + (" (not the standard set)" if result.not_standard else "")
+    dataset = result.dataset + (" *" if result.not_standard else "")
     return [dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
 
 
@@ -259,7 +266,7 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
     mean, std = result.mean, result.std
     trials = enumerate(result.trials if result.num_trials > 1 else [])
     return dict(
-        kicker=f"{result.dataset} {result.split}",
+        kicker=_set_and_split(result, " {}"),
         warning=f"Not the standard test set: {result.not_standard}." if result.not_standard else "",
         name=f"{result.setting or result.protocol}, {result.feature_label}",
         headline=[

@@ -41,9 +41,9 @@ def held_by_another_process(folder: Path, purpose: str = ownership.TRAINING) -> 
 
 def test_a_folder_in_use_is_refused_with_who_uses_it_until_that_process_is_killed(tmp_path):
     with held_by_another_process(tmp_path) as child:
-        with pytest.raises(FolderInUseError, match=rf"in use: process {child} on \S+ works in it since 20.*--work-dir"):
-            with owned(tmp_path):
-                pass
+        text = rf"in use: process {child} on \S+ works in it since 20.*--work-dir"
+        with pytest.raises(FolderInUseError, match=text), owned(tmp_path):
+            pass
         with owned(tmp_path, ABLATION):  # for another purpose
             pass
     assert (tmp_path / ".training.json").is_file()  # a killed process leaves its note, and no lock

@@ -92,7 +92,7 @@ class TestCounts:
         assert json.loads((tmp_path / "r.json").read_text())["results"][0]["not_standard"] == expected
         assert load_results(tmp_path / "r.json") == results
         html = results_report(results)
-        assert f"Not the standard test set: {expected}" in html and "SYSU-MM01 (not the standard set)" in html
+        assert f"Not the standard test set: {expected}" in html and "SYSU-MM01 *" in html
         fewer = make_table(num_ids=11)
         others = [e.result for e in evaluate(fewer, [SYSUProtocol(trials=2)], ["feat_bn"])]
         with pytest.raises(ValueError, match=r"differ in not_standard .*88 of 3,803"):
@@ -198,3 +198,19 @@ except ImportError as error:
         done.stderr
     )
     assert done.stdout.startswith("96\n"), done.stderr
+
+
+def test_features_that_do_not_say_what_they_are_can_be_named(tmp_path, capsys):
+    tool = load_tool("eval_features")
+    table = make_table()
+    table.meta = {}
+    table.save(tmp_path / "f.npz")
+    own = [str(tmp_path / "f.npz"), "--query", "modality=infrared", "--gallery", "modality=visible"]
+    tool.main(own)
+    assert capsys.readouterr().out.startswith("data set not named | protocol general")
+    tool.main([*own, "--name", "Station", "--split", "night"])
+    assert capsys.readouterr().out.startswith("Station night | protocol general")
+    table.meta = dict(dataset_name="Harbour")
+    table.save(tmp_path / "f.npz")
+    with pytest.raises(ValueError, match="--name Station, but the file says that it is of Harbour"):
+        tool.main([*own, "--name", "Station"])

@@ -80,19 +80,25 @@ def remove_leftovers(folder: str | Path) -> list[str]:
 def find_checkpoints(work_dir: str | Path) -> list[Path]:
     """Checkpoints of a run to resume from, best first: the last one written, then its predecessors.
 
-    ``best_*.pth`` files hold no optimizer and are left out, and so are later epochs that an earlier run left there.
+    ``best_*.pth`` files hold no optimizer and are left out, and so are later ones that an earlier run left there.
     """
     work_dir = Path(work_dir)
-    epochs = {
-        path: int(match[1])
-        for path in work_dir.glob("epoch_*.pth")
-        if (match := re.fullmatch(r"epoch_(\d+)\.pth", path.name))
-    }
+    places = {path: place for path in work_dir.glob("*.pth") if (place := place_of(path)) is not None}
     note = work_dir / LAST
     # the folder may have been moved since: only the name counts
     named = work_dir / name if (name := _name_in(note)) else None
-    newest = epochs.get(named, max(epochs.values(), default=0)) if named else max(epochs.values(), default=0)
-    return sorted((path for path, epoch in epochs.items() if epoch <= newest), key=lambda p: -epochs[p])
+    newest = places.get(named) if named else None  # type: ignore[call-overload]
+    return sorted((path for path in places if newest is None or places[path] <= newest), key=places.get, reverse=True)  # type: ignore[arg-type]
+
+
+def place_of(path: Path) -> tuple[int, int] | None:
+    """Where in a training a checkpoint was made, by its name, to be compared with others of that training; None for
+    another file: ``epoch_E.pth``, ``epoch_E_iter_I.pth`` (I batches behind epoch E), ``iter_N.pth``."""
+    if match := re.fullmatch(r"epoch_(\d+)(?:_iter_(\d+))?\.pth", path.name):
+        return int(match[1]), int(match[2] or 0)
+    if match := re.fullmatch(r"iter_(\d+)\.pth", path.name):
+        return -1, int(match[1])
+    return None
 
 
 def _name_in(note: Path) -> str:

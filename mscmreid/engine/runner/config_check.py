@@ -39,6 +39,7 @@ BESIDE = {
     r"optim_wrapper": {"constructor", "paramwise_cfg"},
     r"(train|val|test)_dataloader\.(batch_)?sampler": {"seed"},
     r"(train|val|test)_cfg": {"by_epoch"},
+    r"train_cfg": {"max_epochs"},  # of a base config, where iterations count: the runner says that it does not
     r"model\..*plugins\.\w+": {"after", "last"},
     r"model\..*losses\.\w+": {"weight", "start_iter", "ramp_iters", "from_epoch", "until_epoch", "reads"},
     r"model\..*ops\.\w+": {"before", "from_epoch", "until_epoch"},

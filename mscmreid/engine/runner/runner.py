@@ -15,6 +15,7 @@ import mmengine
 import torch
 from mmengine.dist import is_distributed, master_only
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -47,6 +48,7 @@ from mscmreid.engine.runner.processes import (
 )
 from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
+from mscmreid.engine.runner.train_loops import random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
 
@@ -65,6 +67,7 @@ class ReIDRunner(Runner):
     - ``compile`` in the config compiles the network's parts, not the optimizer's step with it.
     """
 
+    _resumed_meta: Mapping[str, Any]
     _train_dataloader: Any
     _test_evaluator: Any
     _load_from: str | None
@@ -117,10 +120,19 @@ class ReIDRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """MMEngine's; the head's classes must be the data's."""
+        """MMEngine's, with loops that go on within an epoch; the head's classes must be the data's."""
         if isinstance(loop, BaseLoop):
             return loop
+        loop = dict(loop)
+        by_epoch = loop.pop("by_epoch", True)
+        loop.setdefault("type", "mscmreid.ReIDTrainLoop" if by_epoch else "mscmreid.ReIDIterTrainLoop")
+        if "max_iters" in loop and loop.pop("max_epochs", None) is not None:  # of a base config
+            self.logger.info("train_cfg.max_epochs does not count: this training counts iterations")
         built = super().build_train_loop(loop)
+        if getattr(built, "counts_iterations", False):
+            for hook in self.hooks:
+                if isinstance(hook, LoggerHook):
+                    hook.log_metric_by_epoch = False
         check_num_classes(self._bare_model, built.dataloader.dataset)
         return built
 
@@ -265,6 +277,7 @@ class ReIDRunner(Runner):
             check_resumable(checkpoint, filename, self.seed)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
+            self._resumed_meta = checkpoint["meta"]
             groups = getattr(getattr(self.optim_wrapper, "optimizer", None), "param_groups", [])
             check_optimizer_fits(checkpoint["optimizer"], groups, filename)
         if "message_hub" in checkpoint:
@@ -287,6 +300,15 @@ class ReIDRunner(Runner):
         """MMEngine's; says so where the checkpoint's schedule, which goes on, is not the config's."""
         configured = [s.state_dict() for s in self.param_schedulers or []]
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location="cpu")
+        loop = self.train_loop
+        if loop.epoch >= loop.max_epochs or loop.iter >= loop.max_iters:
+            self.logger.warning(
+                f"{filename} is the end of this training ({loop.epoch} epochs, {loop.iter} iterations): nothing is "
+                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg.max_epochs=N (the "
+                "schedule goes on as it ended); to begin anew: --overwrite"
+            )
+        loop.done = self._resumed_meta.get("batches", 0)
+        loop.random_states = self._resumed_meta.get("random_states")
         resumed = [s.state_dict() for s in self.param_schedulers or []]
         if changes := schedule_changes(configured, resumed):
             self.logger.warning(
@@ -322,9 +344,11 @@ class ReIDRunner(Runner):
             raise ValueError(
                 "checkpoints are written to local folders only: file_client_args and backend_args are not supported"
             )
-        position = (
+        position: dict[str, Any] = (
             dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
         )
+        if meta is None and not by_epoch and (batch := getattr(self.train_loop, "batch", 0)):
+            position |= dict(batches=batch, random_states=[random_state()])  # MMEngine's hook: of this process
         checkpoint: dict[str, Any] = dict(
             meta=position
             | dict(meta or {})
