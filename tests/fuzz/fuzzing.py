@@ -32,7 +32,7 @@ CASES = dict(
     own_csv=60,
     images=80,
     cache=60,
-    config=35,
+    config=60,
 )
 """Cases of each test where ``--cases N`` does not say: then N are shared out in these proportions."""
 

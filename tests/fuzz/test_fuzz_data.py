@@ -112,7 +112,8 @@ def test_a_damaged_image_cache_gives_the_pixels_of_the_files(folder, data, which
 
 KEYS = (
     "data_root", "image_size", "train_cfg.max_epochs", "train_cfg.val_interval", "optim_wrapper.optimizer.lr",
-    "load_from", "model.head.num_classes", "model.backbone.depth", "train_dataloader.num_workers", "train_dataloader.batch_sampler",
+    "load_from", "model.head.num_classes", "model.backbone.depth", "train_dataloader.num_workers",
+    "train_dataloader.batch_sampler", "test_dataloader.dataset.allow_shared_people",
     "test_evaluator.features", "default_hooks.checkpoint.interval", "randomness.seed", "param_scheduler", "compile",
     "model.neck.pool.type", "visualizer", "env_cfg", "test_evaluator.protocols", "log_level",
 )  # fmt: skip
