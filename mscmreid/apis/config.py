@@ -79,7 +79,10 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     for key in SHARED & set(options):
         for place in _places(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError, AssertionError) as error:  # such as a key below a number or a list
+        raise ValueError(f"option {', '.join(options)}: it does not fit into the config: {error}") from error
     spread_shared(cfg)
     cfg.setdefault("runner_type", "mscmreid.ReIDRunner")
     cfg.setdefault("default_scope", "mscmreid")
