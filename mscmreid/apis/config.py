@@ -90,7 +90,7 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
 
 def spread_shared(cfg: Config) -> None:
-    """Write ``data_root``, ``split_id``, ``cache_dir`` and ``image_size`` of the top level where they are needed and not said.
+    """Write the short names of the top level (:data:`SHARED`) where they are needed and not said.
 
     Raises:
         ValueError: it is no image size, or a part of the config says another one.
