@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from mscmreid.interruption import end_of, kept_when_interrupted, listen, stderr_line
 from mscmreid.resources import shipped
+from mscmreid.tables import plain
 
 HEAD_START = 5.0
 """Seconds that the other processes of a run leave to the first to tell what they all found."""
@@ -127,9 +128,9 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
+    """The message of an exception without line breaks and control characters."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+    return plain(" ".join(line.strip() for line in text.splitlines() if line.strip())) or type(error).__name__
 
 
 def process_number() -> int:

@@ -14,7 +14,7 @@ from mscmreid.near_names import did_you_mean
 _DATA = ["mscmreid.datasets"]
 _MODELS = ["mscmreid.models"]
 _ENGINE = ["mscmreid.engine"]
-_EVALUATION = ["mscmreid.evaluation"]
+_EVALUATION = ["mscmreid.evaluation.metric"]
 _VIEWS = ["mscmreid.models", "mscmreid.datasets"]
 
 

@@ -71,8 +71,11 @@ class Plan:
         tested = "given" if self.checkpoints else self.which
         return "_".join(["results", tested, *(option[2:] for option in self.test_options)]) + ".json"
 
-    def runs(self) -> list[Run]:
+    def runs(self, need_checkpoints: bool = True) -> list[Run]:
         """One run for each split of each seed of each config, in ``work_dir/<config>/seed_<seed>[/split_<split>]``.
+
+        Args:
+            need_checkpoints: whether the ``checkpoints`` must be there, as they must to be tested.
 
         Raises:
             FileNotFoundError: a config or a checkpoint is missing.
@@ -86,7 +89,7 @@ class Plan:
             Run(self, path, seed, split) for path in paths for seed in self.seeds for split in self.splits or (None,)
         ]
         for run in runs:
-            if run.checkpoint and not run.checkpoint.is_file():
+            if need_checkpoints and run.checkpoint and not run.checkpoint.is_file():
                 raise FileNotFoundError(
                     f"{run.title}: expected a checkpoint at {run.checkpoint.absolute()}, found none"
                 )

@@ -50,6 +50,32 @@ def check_split(trained_on: Mapping[str, Any] | None, tested_on: Mapping[str, An
         )
 
 
+def check_people(trained_on: Mapping[str, Any] | None, tested_on: Mapping[str, Any] | None, source: str | Path) -> None:
+    """Nobody may be among those that were trained on and those that are tested on, unless the tested data allows it.
+
+    Args:
+        trained_on, tested_on: ``metainfo`` of the two data sets, with ``people`` (data set -> pids) as far as known.
+        source: the checkpoint, for the message.
+
+    Raises:
+        ValueError: somebody is; says who.
+    """
+    trained_on, tested_on = trained_on or {}, tested_on or {}
+    if tested_on.get("allow_shared_people"):
+        return
+    trained = trained_on.get("people")
+    for name, people in (tested_on.get("people") or {}).items():
+        known = trained.get(name) if isinstance(trained, Mapping) else None
+        shared = sorted({*people} & {*known}) if isinstance(known, list) else []
+        if shared:
+            shown = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+            raise ValueError(
+                f"{len(shared)} of the {len(people)} people of {name} that are tested on are among those that {source} "
+                f"is trained on (pids {shown}): the numbers would say nothing of new people. Choose other splits, or, "
+                "if that is meant, set allow_shared_people=True in the data set of val_dataloader and test_dataloader"
+            )
+
+
 def check_measures(hooks: Iterable[Hook], evaluator: Evaluator) -> None:
     """What hooks watch (``save_best``, ``monitor``) must be measured in validation.
 

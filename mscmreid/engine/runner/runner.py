@@ -37,7 +37,7 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_split, check_test
+from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
 from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
@@ -46,6 +46,7 @@ from mscmreid.engine.runner.processes import (
     preload_workers,
     start_method,
 )
+from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.engine.runner.train_loops import random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
@@ -71,6 +72,9 @@ class ReIDRunner(Runner):
     _test_evaluator: Any
     _load_from: str | None
     _resume: bool
+    initial_weights: str | None = None
+    """What training started from: the ImageNet weights that the model's parts loaded, or 'random'; as it stands in
+    checkpoints, and None where a checkpoint does not say."""
 
     def setup_env(self, env_cfg: dict) -> None:
         """Memory, threads, workers, process group; then MMEngine's own set-up."""
@@ -140,6 +144,7 @@ class ReIDRunner(Runner):
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
+            check_people(trained_on, validated_on, "the model of this config")
         return built
 
     def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
@@ -243,6 +248,8 @@ class ReIDRunner(Runner):
         replaced = self._load_from is not None and (self._resume or self.cfg.get("load_strict", True))
         if not replaced:
             super()._init_model_weights()
+            named = [getattr(part, "initial_weights", None) for part in self._bare_model.modules()]
+            self.initial_weights = "; ".join(filter(None, named)) or "random"
 
     def load_checkpoint(
         self,
@@ -266,16 +273,20 @@ class ReIDRunner(Runner):
         """
         checkpoint = read_checkpoint(filename)
         if self._resume:
+            check_resume_state(checkpoint, filename)
             check_resumable(checkpoint, filename, self.seed)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
             self._resumed_meta = checkpoint["meta"]
+            groups = getattr(getattr(self.optim_wrapper, "optimizer", None), "param_groups", [])
+            check_optimizer_fits(checkpoint["optimizer"], groups, filename)
         if "message_hub" in checkpoint:
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
         line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
         self._has_loaded = True
+        self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
         self.logger.info(line)
         return checkpoint
 
@@ -350,6 +361,7 @@ class ReIDRunner(Runner):
                 torch_version=str(torch.__version__),
                 dataset_meta=getattr(self.train_dataloader.dataset, "metainfo", None),
                 stage=self.cfg.get("stage"),
+                initial_weights=self.initial_weights,
             ),
             state_dict=_to_cpu(self._bare_model.state_dict()),
             message_hub=plain_hub(self.message_hub.state_dict()),
