@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.presets import DATASETS, protocols_of
@@ -50,6 +51,20 @@ def read_features(args: argparse.Namespace) -> tuple[FeatureTable, list[Protocol
             raise ValueError(f"--name {args.name}, but the file says that it is of {table.meta['dataset_name']}")
         table.meta["dataset_name"] = args.name
     return table, choose_protocols(args, table)
+
+
+def image_root(args: argparse.Namespace, table: FeatureTable) -> Path:
+    """The folder that images are read below: the one that the user names, not the one that the file does.
+
+    Raises:
+        ValueError: ``--data-root`` is not given.
+    """
+    if args.data_root is None:
+        told = table.meta.get("data_root")
+        where = f"the file says they are in {told!r}" if told else "the file does not say where they are"
+        without = ", or --no-images" if hasattr(args, "no_images") else ""
+        raise ValueError(f"say in which folder the images are: give --data-root DIR{without} ({where})")
+    return Path(args.data_root)
 
 
 def choose_protocols(args: argparse.Namespace, table: FeatureTable) -> list[Protocol]:

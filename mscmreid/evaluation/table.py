@@ -17,9 +17,27 @@ def terminal_table(results: Sequence[Result]) -> str:
     """A table a person can read: a line a result, a block for each data set, checkpoint and protocol."""
     blocks = []
     for title, members in groupby(results, key=_title):
-        lines = aligned_lines([HEAD, *(_cells(result) for result in members)], num_texts=2)
-        blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+        found = list(members)
+        rows = [cells for result in found for cells in (_cells(result), *_interval_cells(result))]
+        lines = aligned_lines([HEAD, *rows], num_texts=2)
+        blocks.append(
+            "\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:], *_interval_notes(found)])
+        )
     return "\n\n".join(blocks)
+
+
+def _interval_cells(result: Result) -> list[list[str]]:
+    """The line under a result with its interval, if it has one."""
+    if result.interval is None:
+        return []
+    bounds = [result.interval["bounds"][name] for name in MEASURES]
+    return [["", "", *(f"[{low:.1f}, {high:.1f}]" for low, high in bounds), "", "", ""]]
+
+
+def _interval_notes(results: Sequence[Result]) -> list[str]:
+    told = [interval for result in results if (interval := result.interval) is not None]
+    people = sorted({interval["num_people"] for interval in told})
+    return [f"[ ]: {100 * told[0]['level']:g} % interval over {_span(people)} people" for _ in told[:1]]
 
 
 def markdown_table(results: Sequence[Result]) -> str:
@@ -33,11 +51,12 @@ def latex_rows(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
-        text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
+        text = " & ".join(tables.latex(cell) for cell in cells)
         over = _trials(result) + ("" if result.splits else " trial(s)")
-        lines.append(
-            f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}"
+        protocol = tables.plain(
+            f"{result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}"
         )
+        lines.append(f"{text} \\\\ % {protocol}")
     return "\n".join(lines)
 
 

@@ -153,7 +153,7 @@ def test_json_round_trip_and_schema(table, tmp_path):
     with pytest.raises(ValueError, match="unknown fields \\['colour'\\]"):
         load_results(tmp_path / "r.json")
     (tmp_path / "r.json").write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="cannot be read as a results file"):
         load_results(tmp_path / "r.json")
     with pytest.raises(FileNotFoundError):
         load_results(tmp_path / "nowhere.json")

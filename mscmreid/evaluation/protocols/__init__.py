@@ -28,7 +28,7 @@ def protocol_of(config: Mapping[str, Any]) -> Protocol:
         raise ValueError(f"a protocol's type is one of {', '.join(PROTOCOLS)}, found {config.get('type')!r}")
     try:
         return kind(**options)
-    except TypeError as error:
+    except (TypeError, AttributeError, KeyError, IndexError) as error:
         raise ValueError(f"protocol {dict(config)} cannot be made: {error}") from error
 
 

@@ -17,6 +17,8 @@ from mscmreid.evaluation.rules import ExclusionRule
 DIRECTIONS = ("infrared-to-visible", "visible-to-infrared")
 """Query modality first."""
 
+MAX_TRIALS = 100_000
+
 Columns = Mapping[str, Any]
 """``dict(path, pid, cam_id, modality)`` and possibly ``role``: one entry a row each."""
 
@@ -93,6 +95,8 @@ def _plain(value: Any) -> Any:
 
 def trial_numbers(trials: int | Sequence[int]) -> tuple[int, ...]:
     """``3`` means trials 0, 1, 2; a sequence names them."""
+    if isinstance(trials, int) and not 0 < trials <= MAX_TRIALS:
+        raise ValueError(f"trials must be a positive number (at most {MAX_TRIALS:,}), found {trials!r}")
     numbers = tuple(range(trials)) if isinstance(trials, int) else tuple(int(t) for t in trials)
     if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
         raise ValueError(f"trials must be a positive number or a list of different trial numbers, found {trials!r}")
