@@ -24,6 +24,8 @@ from mscmreid.modalities import MODALITIES
 if TYPE_CHECKING:
     from mscmreid.retrieval.encoder import Encoder
 
+MOST_SHOWN = 10
+"""Queries whose answers are printed."""
 ENGINES = "exact, faiss:flat, faiss:ivfpq, faiss:hnsw, milvus:flat, milvus:ivf, milvus:hnsw"
 
 
@@ -95,6 +97,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     part.add_argument("--split", choices=["val", "test"], help="labelled images of this data loader of --config")
     part.add_argument("--false-matches", type=float, default=1e-3, metavar="RATE", help="wished (default: 0.001)")
     part.add_argument("--method", choices=["isotonic", "platt"], default="isotonic", help="of the probability")
+    part.add_argument(
+        "--prior", type=float, help="share of pairs that show one person (default: of the labelled pairs)"
+    )
     part.add_argument("--out", type=Path, metavar="DIR", help="write calibration.png and calibration_cameras.csv there")
     part.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
     add_options(part, "--cfg-options")
@@ -218,7 +223,7 @@ def query(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.files import image_files
     from mscmreid.retrieval.gallery import Gallery
     from mscmreid.retrieval.recall import recall_on_sample
-    from mscmreid.tables import aligned_lines, write_csv
+    from mscmreid.tables import plain, write_csv
     from mscmreid.visualization.rankings import save_picture
 
     if args.out is not None:
@@ -235,11 +240,11 @@ def query(args: argparse.Namespace) -> None:
     if args.json:
         print(written.as_json(found))
     elif args.out is None:
-        lines = list(written.table_rows(found))
-        shown = [[str(cell) for cell in line[:-1]] for line in lines[:101]]
-        print("\n".join(aligned_lines(shown, num_texts=1)))
-        if len(lines) > 101:
-            print(f"... and {len(lines) - 101:,} more: --out DIR for all of them")
+        for answer in found[:MOST_SHOWN]:
+            print("\n".join([f"\n{plain(answer.query)}", *written.terminal_lines(answer)]))
+        if len(found) > MOST_SHOWN:
+            print(f"... and {len(found) - MOST_SHOWN:,} more queries: --out DIR for all of them")
+        print()
     if args.out is not None:
         title, num_pages = f"{args.modality} queries in {gallery.path.name}", 0
         with written.results_folder(args.out, "answers*", args.overwrite) as folder:
@@ -328,7 +333,7 @@ def calibrate(args: argparse.Namespace) -> None:
         pairs, source = (
             labelled.of_gallery(gallery) if args.features is None else labelled.of_features(gallery, args.features)
         )
-    found = calibrate(pairs, gallery.identity, source, args.false_matches, args.method)
+    found = calibrate(pairs, gallery.identity, source, args.false_matches, args.method, args.prior)
     gallery.set_calibration(found)
     lines = [["modalities", "threshold", "false matches, %", "true matches, %", "pairs of two", "pairs of one"]]
     for kind, means in found.kinds.items():
