@@ -1,8 +1,12 @@
-"""Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class."""
+"""Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class.
+
+Only :class:`VIReIDMetric`, MMEngine's way to all this, needs MMEngine and torch: it is imported when it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from mscmreid.evaluation.evaluate import Evaluation, camera_pairs, evaluate
 from mscmreid.evaluation.features import FeatureTable
-from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
 from mscmreid.evaluation.per_query import PerQuery, load_per_query
 from mscmreid.evaluation.protocols import (
     GeneralProtocol,
@@ -24,6 +28,9 @@ from mscmreid.evaluation.results import Result, load_results, save_results
 from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
 from mscmreid.evaluation.splits import over_splits, split_table
 from mscmreid.evaluation.table import latex_rows, markdown_table, side_by_side, terminal_table
+
+if TYPE_CHECKING:
+    from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
 
 __all__ = [
     "NOTHING_IGNORED",
@@ -59,3 +66,12 @@ __all__ = [
     "split_table",
     "terminal_table",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The metric and what goes with it, where MMEngine is."""
+    if name in ("VIReIDMetric", "build_protocol"):
+        from mscmreid.evaluation import metric
+
+        return getattr(metric, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from mscmreid.evaluation.protocols import Protocol
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_selections
 from mscmreid.evaluation.rerank import rerank_selection
 from mscmreid.evaluation.results import Result
+from mscmreid.evaluation.standard import departures
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def evaluate(
         raise ValueError("no protocol to evaluate")
     flip = table.has_flip if flip is None else flip
     chosen = [_selections(protocol, table, columns) for protocol in protocols]
+    named = str(table.meta.get("dataset_name")), str(table.meta.get("split"))
+    differing = [
+        departures(protocol, table.columns if columns is None else columns, selections, *named)
+        for protocol, selections in zip(protocols, chosen, strict=True)
+    ]
     wanted = [_features(protocol, features, table) for protocol in protocols]
     plain: dict[tuple[int, str], list[RankingResult]] = {}
     reranked: dict[tuple[int, str], list[RankingResult]] = {}
@@ -109,6 +115,7 @@ def evaluate(
                     cmc_kind="identity" if protocol.identity_cmc else "plain",
                     flip=flip,
                     rerank=is_reranked,
+                    not_standard=differing[i],
                 )
                 if with_cameras and not is_reranked:
                     matrix = table.matrix(feature, flip)

@@ -81,6 +81,7 @@ def _together(rows: Sequence[Result], numbers: list[int], checkpoint: str, confi
         interval=None,
         checkpoint=checkpoint,
         checkpoint_sha256=digest,
+        initial_weights=" and ".join(sorted({row.initial_weights for row in rows if row.initial_weights})) or None,
         config_hash=config_hash,
         versions={name: " and ".join(sorted({row.versions.get(name, "?") for row in rows})) for name in first.versions},
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

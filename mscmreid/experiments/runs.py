@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from mscmreid.apis.config import LOADERS, config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
+from mscmreid.engine.runner.ownership import ABLATION, owned
 from mscmreid.evaluation import load_results
 from mscmreid.fileio import sha256_of, write_text
 from mscmreid.resources import find_config
@@ -310,8 +311,15 @@ def do_run(run: Run, tools: Path, call: Call, processes: int = 1) -> str | None:
 
     Returns:
         None, or what went wrong.
+
+    Raises:
+        FolderInUseError: another process, on this machine or one that shares the folder, is at this run.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
+    with owned(run.folder, ABLATION):
+        return _train_and_test(run, tools, call, processes)
+
+
+def _train_and_test(run: Run, tools: Path, call: Call, processes: int) -> str | None:
     record, log = Record(run), run.folder / "ablate.log"
     python, where = [sys.executable], ["--work-dir", str(run.folder)]
     if processes > 1:

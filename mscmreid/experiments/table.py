@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from mscmreid.evaluation.table import check_comparable
 from mscmreid.experiments.costs import ModelInfo, model_info
 from mscmreid.experiments.runs import SPLITS, Record, Run, is_finished
 from mscmreid.fileio import write_text, written_atomically
-from mscmreid.tables import markdown_table
+from mscmreid.tables import csv_lines, markdown_table
 
 MEASURES = ("R1", "mAP", "mINP")
 NAME = "ablation"
@@ -213,23 +212,23 @@ def markdown(
 
 def csv_text(rows: Sequence[TableRow]) -> str:
     """The table as CSV: a line for each config, setting and measure, with every seed's value."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
+    lines: list[list[object]] = [list(CSV_HEAD)]
     for row in rows:
         info = row.info
         costs: list[int | str] = [info.num_parameters, info.training_flops, info.inference_flops]
         costs += [" ".join(str(s) for s, _ in row.seconds), " ".join(str(known) for _, known in row.seconds)]
         seeds = " ".join(map(str, row.seeds))
         if not row.results:
-            writer.writerow([row.name, "", "", "", "", "", seeds, "", *costs])
+            lines.append([row.name, "", "", "", "", "", seeds, "", *costs])
         for setting in row.results:
             for measure in MEASURES:
                 values = row.values(setting, measure)
                 mean, std = mean_and_std(values)
                 numbers = [f"{mean:.4f}", "" if std is None else f"{std:.4f}"]
                 each = " ".join(f"{value:.4f}" for value in values)
-                writer.writerow([row.name, row.feature, setting, measure, *numbers, seeds, each, *costs])
+                lines.append([row.name, row.feature, setting, measure, *numbers, seeds, each, *costs])
+    file = io.StringIO()
+    csv_lines(lines, file)
     return file.getvalue()
 
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
 
 from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.interruption import kept_when_interrupted
 
 TOOLS = Path(__file__).resolve().parents[1]
 ALL_SPLITS = list(range(1, 11))
@@ -89,7 +89,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     failures = []
     if not args.table_only:
-        failures = run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True), args.processes)
+        kept = (
+            f"{args.work_dir} keeps what is finished and the last checkpoint of what is not; the same command goes on"
+        )
+        with kept_when_interrupted(lambda: kept):
+            failures = run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True), args.processes)
     if not args.no_table:
         write(args, runs, argv)
     if failures:
@@ -128,11 +132,5 @@ def write(args: argparse.Namespace, runs: list, argv: list[str] | None) -> None:
     print(f"table: {Path(args.work_dir, 'ablation.md')}, .csv, .png")
 
 
-def end(*_: object) -> None:
-    """A cluster's SIGTERM ends the children too."""
-    raise SystemExit(143)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
     run_tool(main)

@@ -15,7 +15,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation.compare import (
     SHOWN,
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--against", metavar="NAME", help="compare all others with this one (default: every pair)")
     parser.add_argument("--feature", help="feat_bn, sum, ... (default: feat_bn; of results, that of their first row)")
     parser.add_argument("--measures", nargs="+", default=list(SHOWN), choices=MEASURES)
-    parser.add_argument("--data-root", help="folder of the data set (default: as the feature file says)")
+    parser.add_argument("--data-root", help="folder of the data set, for rankings in the picture")
     parser.add_argument("--out", type=Path, metavar="PICTURE", help="the first pair as a picture (.png, .jpg, ...)")
     parser.add_argument("--out-json", type=Path, metavar="R.json", help="everything as JSON")
     parser.add_argument("--queries", type=int, default=10, help="of the picture, those that change most (default: 10)")
@@ -97,9 +97,7 @@ def draw(args: argparse.Namespace, sources: list[Source], comparisons: list[Comp
     pictures = [draw_comparison(names, queries, shown, title)]
     tables = [source.table for source in pair]
     if tables[0] is not None and tables[1] is not None:
-        data_root = tables[0].meta.get("data_root")
-        if data_root is None:
-            raise ValueError("the files do not say where their images are: give --data-root")
+        data_root = image_root(args, tables[0])
         chosen = [next(e for e in s.evaluations if e.result.setting == setting) for s in pair]
         both = (tables[0], tables[1])
         changes = draw_changes(names, (chosen[0], chosen[1]), both, data_root, args.queries, args.top)
