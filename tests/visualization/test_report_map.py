@@ -54,7 +54,7 @@ def page(chromium, file) -> Iterator:
     page.problems, page.asked = [], []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: page.asked.append(request.url.split(",")[0]))
+    page.on("requestfinished", lambda request: page.asked.append(request.url.split(",")[0]))
     page.goto(file.as_uri())
     page.locator(".plot > canvas").scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.plot > canvas').width > 0")
@@ -162,6 +162,7 @@ def test_the_policy_stops_another_script_and_every_load(page):
     page.problems.clear()  # the browser tells of each
 
 
+@pytest.mark.slow
 def test_four_thousand_points_are_drawn(chromium, tmp_path):
     table = toy_table(num_ids=340)  # 4,080 images
     evaluations = evaluate(table, [SYSUProtocol(trials=10)], ["feat_bn"])
