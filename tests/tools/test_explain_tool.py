@@ -71,7 +71,7 @@ def test_queries_of_a_feature_file_are_ranked_as_its_protocol_does(tool, network
     options = ["--features", str(root / "F.npz"), "--out", str(tmp_path), "--top", "2", "--method", "hirescam"]
     tool.main([config, checkpoint, "--query", str(row), *options, "--position", "0.5", "0.5"])
     assert (tmp_path / "cam3_0002_0001.png").is_file()
-    with pytest.raises(ValueError, match="'cam1/0001/0001.png' is no query of SYSU-MM01"):
+    with pytest.raises(ValueError, match=r"'cam1/0001/0001\.png' is no query of SYSU-MM01"):
         tool.main([config, checkpoint, "--query", "cam1/0001/0001.png", *options])
     out = capsys.readouterr().out
     values = [float(v) for v in out.split("similarities ")[1].split(";")[0].split(", ")]
@@ -83,10 +83,8 @@ def test_features_of_another_network_are_noticed(tool, network, people, tmp_path
     root, _ = people
     toy_table(root, num_ids=3).save(tmp_path / "other.npz")  # made up
     with pytest.raises(ValueError, match="made by another network"):
-        tool.main(
-            [config, checkpoint, "--features", str(tmp_path / "other.npz"), "--data-root", str(root)]
-            + ["--query", "cam3/0002/0001.png", "--out", str(tmp_path)]
-        )
+        options = ["--features", str(tmp_path / "other.npz"), "--data-root", str(root), "--out", str(tmp_path)]
+        tool.main([config, checkpoint, "--query", "cam3/0002/0001.png", *options])
 
 
 def test_options_that_do_not_go_together(tool, network, capsys):
