@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-
-from mmengine.logging import print_log
 
 
 class Progress:
@@ -37,4 +36,14 @@ class Progress:
             sys.stderr.write(f"\r[{'#' * int(30 * part):<30}] {text:<60}{end}")
             sys.stderr.flush()
         else:
-            print_log(text, logger="current")
+            log(text)
+
+
+def log(text: str, level: int = logging.INFO) -> None:
+    """Into MMEngine's current log, or, where MMEngine is not installed, to standard error."""
+    try:
+        from mmengine.logging import print_log
+    except ImportError:
+        print(text, file=sys.stderr, flush=True)
+    else:
+        print_log(text, "current", level)

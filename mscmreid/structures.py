@@ -10,18 +10,11 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-MODALITIES = ("visible", "infrared")
-"""Index of a modality in integer tensors: 0 visible, 1 infrared."""
+from mscmreid.modalities import MODALITIES
+from mscmreid.modalities import modality_index as modality_index
 
 ROW_MODALITIES = (*MODALITIES, "mixed")
 """What a row inside the model may be: 2 is an image that a view mixed of both modalities (training only)."""
-
-
-def modality_index(name: str) -> int:
-    """0 for 'visible', 1 for 'infrared'; anything else is a ValueError."""
-    if name not in MODALITIES:
-        raise ValueError(f"modality must be one of {MODALITIES}, found {name!r}")
-    return MODALITIES.index(name)
 
 
 class ReIDDataSample(BaseDataElement):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import evaluate, load_results
 from mscmreid.evaluation.embedding import EMBEDDINGS
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__, "--rerank")
     parser.add_argument("features", metavar="input", help="features (.npz, or .csv with --npy) or results (.json)")
     parser.add_argument("out", type=Path, help="HTML file to write")
-    parser.add_argument("--data-root", help="folder of the data set (default: as the feature file says)")
+    parser.add_argument("--data-root", help="folder of the data set; no image outside of it is read")
     parser.add_argument("--no-images", action="store_true", help="ids in the place of images")
     add_feature_options(parser)
     parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, ... (default: feat_bn, else the first)")
@@ -44,11 +44,11 @@ def main(argv: list[str] | None = None) -> None:
         html = results_report(load_results(args.features))
     else:
         table, protocols = read_features(args)
-        data_root = None if args.no_images else table.meta.get("data_root")
-        if data_root is None and not args.no_images:
-            raise ValueError("the file does not say where its images are: give --data-root, or --no-images")
+        data_root = None if args.no_images else image_root(args, table)
         default = "feat_bn" if "feat_bn" in table.features else next(iter(table.features))
-        evaluations = evaluate(table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank)
+        evaluations = evaluate(
+            table, protocols, args.feature or [default], flip=args.flip, rerank=args.rerank, with_intervals=True
+        )
         corrupted = load_results(args.conditions) if args.conditions else []
         html = evaluation_report(
             evaluations, table, data_root, args.queries, args.hardest, args.top, args.embedding, corrupted

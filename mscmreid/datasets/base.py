@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
+from mscmreid.intake import PUBLISHED, Intake
 
 
 class ReIDDataset(BaseDataset):
@@ -25,9 +27,10 @@ class ReIDDataset(BaseDataset):
     A row has ``img_path`` (absolute), ``pid``, ``cam_id``, ``modality`` and, in a training split, ``label`` (0..C-1 in
     the order of pids). Rows are ordered by pid, camera, file name. An item is
     ``dict(inputs=(3, H, W) uint8 tensor, data_samples=ReIDDataSample)``. ``metainfo`` has ``dataset_name``, ``split``,
-    ``subset``, ``data_root`` and, in a training split, ``num_classes``.
+    ``subset``, ``data_root``, ``people`` (name of the data set -> its pids) and, in a training split, ``num_classes``.
 
-    A subclass sets ``NAME``, ``SPLITS`` and ``published``, and implements ``scan`` (and ``belongs``).
+    A subclass sets ``NAME``, ``SPLITS``, ``INTAKE`` (how its images are read) and ``published``, and implements
+    ``scan`` (and ``belongs``).
 
     Args:
         data_root: the data set's folder. None looks for the folder ``NAME`` in the folder that the environment
@@ -42,8 +45,12 @@ class ReIDDataset(BaseDataset):
         check_counts: compare with the published counts and warn where they differ; False for a part of a data set.
         on_error: 'raise' stops at images that cannot be decoded and names them; 'skip' counts them and leaves them
             out (not in training).
+        intake: how images are read, as a dict of ``Intake``'s attributes: ``dict(depth_range=(0, 4095))`` for 12-bit
+            frames. None: as the data set's published pipelines do; one's own images upright.
         name: what results and logs call the data set, where it is not the one that its layout is from; None means
             ``NAME``, or the folder's name for a class without one.
+        allow_shared_people: of data that is validated or tested on: people of it may be among those that were trained
+            on, and the numbers then say less. Otherwise that is an error.
         indices: take only the first n (int) or these rows.
         lazy_init: look at the disk at ``full_init`` and not at once.
 
@@ -54,6 +61,7 @@ class ReIDDataset(BaseDataset):
 
     NAME: str = ""
     SPLITS: tuple[str, ...] = ("train", "test")
+    INTAKE: Intake = PUBLISHED
 
     def __init__(
         self,
@@ -67,7 +75,9 @@ class ReIDDataset(BaseDataset):
         cache_workers: int | None = None,
         check_counts: bool = True,
         on_error: str = "raise",
+        intake: Intake | Mapping[str, Any] | None = None,
         name: str | None = None,
+        allow_shared_people: bool = False,
         indices: int | Sequence[int] | None = None,
         lazy_init: bool = False,
     ) -> None:
@@ -84,6 +94,7 @@ class ReIDDataset(BaseDataset):
             )
         self.image_size = check_size(image_size)
         self.resize = Resize.parse(resize)
+        self.intake = Intake.of(intake, self.INTAKE)
         self._new_labels: np.ndarray | None = None
         self.use_cache = cache
         self.cache_dir = cache_dir
@@ -106,6 +117,10 @@ class ReIDDataset(BaseDataset):
             data_root=self.data_root,
             resize=str(self.resize),
         )
+        if allow_shared_people:
+            self._metainfo["allow_shared_people"] = True
+        if self.intake != PUBLISHED:
+            self._metainfo["intake"] = asdict(self.intake)
         if not lazy_init:
             self.full_init()
 
@@ -141,6 +156,7 @@ class ReIDDataset(BaseDataset):
         if undecodable:
             self._handle_undecodable(undecodable)
             chosen = [position for position in chosen if images[position].path not in undecodable]
+        self._metainfo["people"] = {self.name: sorted({images[i].pid for i in chosen if images[i].pid >= 0})}
         labels = self._labels([images[position] for position in chosen])
         return [self._info(images[position], position, labels) for position in chosen]
 
@@ -181,9 +197,11 @@ class ReIDDataset(BaseDataset):
         """Row ``idx`` through the pipeline, with its cached pixels if there are any."""
         info = self.get_data_info(idx)
         owner = self.owner(info)
-        info.update(image_size=owner.image_size, resize=owner.resize, data_root=owner.data_root)
+        info.update(image_size=owner.image_size, resize=owner.resize, intake=owner.intake, data_root=owner.data_root)
         if owner.cache is not None:
-            info["image"] = owner.cache[info["cache_row"]]
+            image = owner.cache.get(info["cache_row"])
+            if image is not None:  # else it is decoded from its file
+                info["image"] = image
         return self.pipeline(info)
 
     def owner(self, info: Mapping) -> ReIDDataset:
@@ -248,6 +266,7 @@ class ReIDDataset(BaseDataset):
                 self.cache_dir,
                 self.cache_workers,
                 self.resize,
+                self.intake,
             )
             if is_main_process():
                 _log(f"image cache: {self.cache.path}")
@@ -256,7 +275,7 @@ class ReIDDataset(BaseDataset):
         if self.on_error == "skip":  # without a cache nobody knows before the images are read
             workers = self.cache_workers or available_cores()
             rows = [images[position] for position in chosen]
-            return image_cache.find_undecodable(rows, self.data_root, self.image_size, workers)
+            return image_cache.find_undecodable(rows, self.data_root, self.image_size, workers, self.intake)
         return {}
 
     def _handle_undecodable(self, undecodable: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from mmengine.dataset import Compose
 from mscmreid.corruptions import choose_corruptions, corrupt
 from mscmreid.datasets.base import ReIDDataset
 from mscmreid.datasets.loading import LANCZOS, load_image, make_sample
+from mscmreid.intake import PUBLISHED
 from mscmreid.registry import TRANSFORMS
 
 
@@ -32,13 +33,14 @@ class LoadCorruptedImage:
         self.severity = severity
 
     def __call__(self, results: Mapping) -> dict:
-        """``results``: a row of a ``ReIDDataset``, with ``img_path``, ``data_root``, ``image_size`` and ``resize``."""
+        """``results``: a data set's row, with ``img_path``, ``data_root``, ``image_size``, ``resize``, ``intake``."""
         key = os.path.relpath(results["img_path"], results["data_root"]).replace(os.sep, "/")
 
         def change(image: np.ndarray) -> np.ndarray:
             return corrupt(image, self.corruption, self.severity, key)
 
-        image = load_image(results["img_path"], results["image_size"], results.get("resize", LANCZOS), change)
+        resize, intake = results.get("resize", LANCZOS), results.get("intake", PUBLISHED)
+        image = load_image(results["img_path"], results["image_size"], resize, change, intake)
         return dict(inputs=torch.from_numpy(image), data_samples=make_sample(results))
 
     def __repr__(self) -> str:

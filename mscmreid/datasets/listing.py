@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""What counts as an image, whatever the case."""
+from mscmreid.intake import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

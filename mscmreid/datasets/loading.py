@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, decode
 from mscmreid.registry import FUNCTIONS, TRANSFORMS
+from mscmreid.resizing import LANCZOS, Resize, check_size
 from mscmreid.structures import ReIDDataSample
 
 META_KEYS = ("img_path", "pid", "cam_id", "modality", "label", "role", "sample_idx")
-FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")}
-DEEP_MODES = ("I", "F")  # and 'I;16' with its variants
-
-
-@dataclass(frozen=True)
-class Resize:
-    """How images come to their size: Pillow's filters one after another.
-
-    Attributes:
-        steps: (filter, (H, W)) each; the last one's size is None, which is the size asked for.
-    """
-
-    steps: tuple[tuple[str, tuple[int, int] | None], ...] = (("lanczos", None),)
-
-    @classmethod
-    def parse(cls, value: str | Sequence) -> Resize:
-        """From a filter's name, or a chain such as ``[('lanczos', (288, 144)), 'bilinear']``, whose last has no size.
-
-        Raises:
-            ValueError: an unknown filter, or a chain that is not like that.
-        """
-        chain = [value] if isinstance(value, str) else list(value)
-        steps = [(step, None) if isinstance(step, str) else (step[0], check_size(step[1])) for step in chain]
-        unknown = [name for name, _ in steps if name not in FILTERS]
-        if unknown or not steps or [size is None for _, size in steps] != [False] * (len(steps) - 1) + [True]:
-            raise ValueError(
-                f"resize must be one of {sorted(FILTERS)}, or a chain of (filter, (H, W)) that ends with a filter, "
-                f"found {value!r}"
-            )
-        return cls(tuple(steps))
-
-    def __call__(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-        """The image at ``size`` (H, W)."""
-        for name, own in self.steps:
-            height, width = own or size
-            image = image.resize((width, height), FILTERS[name])
-        return image
-
-    def __str__(self) -> str:
-        names = [name.capitalize() + (f" {size[0]}x{size[1]}" if size else "") for name, size in self.steps]
-        return ", ".join(names)
-
-
-LANCZOS = Resize()
-
-
-class UndecodableImageError(ValueError):
-    """An image file that cannot be read or decoded; the message has its path."""
+UndecodableImageError = UnreadableImageError
 
 
 def load_image(
@@ -69,6 +23,7 @@ def load_image(
     size: tuple[int, int],
     resize: Resize = LANCZOS,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
+    intake: Intake = PUBLISHED,
 ) -> np.ndarray:
     """One image file, RGB, resized.
 
@@ -77,25 +32,15 @@ def load_image(
         size: (H, W) in pixels.
         resize: with which filter.
         change: what is done to the decoded image, (h, w, 3) uint8, before it is resized.
+        intake: how it is decoded.
 
     Returns:
         (3, H, W) uint8, (H, W, 3) in memory.
 
     Raises:
-        UndecodableImageError: the file is missing, damaged, or has more than 8 bits a channel (how to map those to
-            8 is for whoever knows the sensor).
+        UndecodableImageError: the file is missing, damaged, or not as the intake asks.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode.split(";")[0] in DEEP_MODES:
-                raise ValueError(f"has mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-            decoded = image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
-        raise UndecodableImageError(
-            f"image {path!r} cannot be decoded: {type(error).__name__}: {error}. Replace it, or take it out of the set"
-        ) from error
+    decoded = decode(path, intake)
     if change is not None:
         decoded = Image.fromarray(change(np.asarray(decoded)))
     return np.array(resize(decoded, size)).transpose(2, 0, 1)  # (3, H, W)
@@ -115,14 +60,15 @@ class LoadImage:
         self.size = None if size is None else check_size(size)
 
     def __call__(self, results: Mapping) -> dict:
-        """``results``: a row with ``img_path`` and its other columns, ``image_size``, ``resize``, and ``image`` if
-        it is cached."""
+        """``results``: a row with ``img_path`` and its other columns, ``image_size``, ``resize``, ``intake``, and
+        ``image`` if it is cached."""
         size = self.size or results.get("image_size")
         if size is None:
             raise ValueError("LoadImage needs size=(H, W), since the row has no image_size")
         image = results.get("image")
         if image is None:
-            image = load_image(results["img_path"], size, results.get("resize", LANCZOS))
+            resize, intake = results.get("resize", LANCZOS), results.get("intake", PUBLISHED)
+            image = load_image(results["img_path"], size, resize, None, intake)
         elif image.shape[1:] != tuple(size):
             raise ValueError(
                 f"LoadImage has size {tuple(size)}, but the data set's cache was made for image_size "
@@ -161,10 +107,3 @@ def reid_collate(items: Sequence[Mapping]) -> dict:
         )
     stacked_BHWC = default_collate([image.permute(1, 2, 0) for image in inputs])
     return dict(inputs=stacked_BHWC.permute(0, 3, 1, 2), data_samples=[item["data_samples"] for item in items])
-
-
-def check_size(size: Sequence[int]) -> tuple[int, int]:
-    """(H, W) as two positive integers, or a ValueError."""
-    if isinstance(size, int) or len(size) != 2 or not all(int(side) == side and side > 0 for side in size):
-        raise ValueError(f"an image size is two positive integers (height, width), found {size!r}")
-    return int(size[0]), int(size[1])

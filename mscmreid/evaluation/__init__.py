@@ -1,8 +1,13 @@
-"""Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class."""
+"""Evaluation on plain arrays: protocols, ranking, feature files, results; it knows no model and no data set class.
+
+Only :class:`VIReIDMetric`, MMEngine's way to all this, needs MMEngine and torch: it is imported when it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from mscmreid.evaluation.evaluate import Evaluation, camera_pairs, evaluate
 from mscmreid.evaluation.features import FeatureTable
-from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
+from mscmreid.evaluation.per_query import PerQuery, load_per_query
 from mscmreid.evaluation.protocols import (
     GeneralProtocol,
     LLCMProtocol,
@@ -24,6 +29,9 @@ from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
 from mscmreid.evaluation.splits import over_splits, split_table
 from mscmreid.evaluation.table import latex_rows, markdown_table, side_by_side, terminal_table
 
+if TYPE_CHECKING:
+    from mscmreid.evaluation.metric import VIReIDMetric, build_protocol
+
 __all__ = [
     "NOTHING_IGNORED",
     "Evaluation",
@@ -32,6 +40,7 @@ __all__ = [
     "GeneralProtocol",
     "LLCMProtocol",
     "MixedGalleryProtocol",
+    "PerQuery",
     "Protocol",
     "RankingResult",
     "ReRanking",
@@ -44,6 +53,7 @@ __all__ = [
     "camera_pairs",
     "evaluate",
     "latex_rows",
+    "load_per_query",
     "load_results",
     "markdown_table",
     "over_splits",
@@ -56,3 +66,12 @@ __all__ = [
     "split_table",
     "terminal_table",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The metric and what goes with it, where MMEngine is."""
+    if name in ("VIReIDMetric", "build_protocol"):
+        from mscmreid.evaluation import metric
+
+        return getattr(metric, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

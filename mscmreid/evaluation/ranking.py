@@ -270,14 +270,15 @@ def rank_selections(
         jobs = []
         for number in members:
             chosen = selections[number]
-            if len(np.unique(chosen.query)) != len(chosen.query):
+            rows = np.searchsorted(query_union, chosen.query)
+            if np.bincount(rows).max(initial=0) > 1:
                 raise ValueError(f"a selection must name each query row once, trial {chosen.trial} repeats some")
             query_cams = None if cams is None else cams[chosen.query]
             gallery_cams = None if cams is None else cams[chosen.gallery]
             _check_columns(pids[chosen.query], pids[chosen.gallery], query_cams, gallery_cams, chosen.rule)
             jobs.append(
                 _Job(
-                    np.searchsorted(query_union, chosen.query),
+                    rows,
                     np.searchsorted(gallery_union, chosen.gallery),
                     pids[chosen.query],
                     query_cams,
@@ -394,7 +395,8 @@ def _share_products(selections: Sequence[Selection]) -> Iterator[tuple[list[int]
     for number, chosen in enumerate(selections):
         own = len(chosen.query) * len(chosen.gallery)
         for i, (members, query, gallery) in enumerate(groups):
-            query_union, gallery_union = np.union1d(query, chosen.query), np.union1d(gallery, chosen.gallery)
+            query_union = query if np.array_equal(query, chosen.query) else np.union1d(query, chosen.query)
+            gallery_union = np.union1d(gallery, chosen.gallery)
             if len(query_union) * len(gallery_union) <= len(query) * len(gallery) + own:
                 groups[i] = ([*members, number], query_union, gallery_union)
                 break
@@ -415,6 +417,12 @@ def _check_columns(
     for name, pids in (("query", q_pids), ("gallery", g_pids)):
         if not len(pids):
             raise ValueError(f"the {name} set is empty: nothing can be ranked; check the protocol and the data root")
+    for name, pids in (("query", q_pids), ("gallery", g_pids)):
+        if pids.dtype.kind not in "iu" or pids.min() < 0:
+            raise ValueError(
+                f"{name} ids must be integers of 0 or more, found {pids.dtype}, smallest {pids.min()}: rows without an "
+                "id cannot be scored"
+            )
     cams: list[np.ndarray | None] = []
     for name, pids, given in (("query", q_pids, query_cams), ("gallery", g_pids, gallery_cams)):
         if given is None:
@@ -425,6 +433,8 @@ def _check_columns(
         column = np.asarray(given)
         if column.shape != pids.shape:
             raise ValueError(f"{name}_cams must have shape {pids.shape} like {name}_pids, found {column.shape}")
+        if column.dtype.kind not in "iu":
+            raise ValueError(f"{name} cameras must be integers, found {column.dtype}")
         cams.append(column)
     return q_pids, g_pids, cams[0], cams[1]
 

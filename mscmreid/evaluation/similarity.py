@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-TILE = 512  # rows read at a time
+TILE = 1024  # rows read at a time
 
 
 def product_bytes(dim: int, num_gallery: int) -> tuple[int, int]:

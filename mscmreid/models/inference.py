@@ -63,12 +63,15 @@ class InferenceFeatures:
         position = rows.image * num_branches + rows.branch
         found = {}
         for name in self.features:
-            rows_of_images = outputs[name].float()
-            if self.branches != "mean":
-                rows_of_images = F.normalize(rows_of_images, dim=1)
-            ordered = torch.empty_like(rows_of_images).index_copy_(0, position, rows_of_images)
-            if self.branches == "concat":
-                found[name] = ordered.view(num_images, -1) / num_branches**0.5
-            else:
-                found[name] = F.normalize(ordered.view(num_images, num_branches, -1).sum(1), dim=1)
+            values = outputs[name].float()
+            ordered = torch.empty_like(values).index_copy_(0, position, values)
+            found[name] = self.join_branches(ordered.view(num_images, num_branches, -1))
         return found
+
+    def join_branches(self, x_NBD: Tensor) -> Tensor:
+        """One feature of unit length an image, (N, B * D) for 'concat', else (N, D), of its rows (N, B, D) fp32."""
+        if self.branches != "mean":
+            x_NBD = F.normalize(x_NBD, dim=2)
+        if self.branches == "concat":
+            return x_NBD.flatten(1) / x_NBD.shape[1] ** 0.5
+        return F.normalize(x_NBD.sum(1), dim=1)

@@ -1,4 +1,4 @@
-"""Features of image files, with a model outside a run: streamed, so that memory does not grow with their number."""
+"""Features of images, with a model outside a run: streamed, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from mscmreid.cores import available_cores
-from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, load_image, make_sample
+from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
+from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import decode as decode_image
 from mscmreid.progress import Progress
 
 
@@ -42,25 +44,27 @@ class FeatureBatch:
 
 def stream_features(
     model: nn.Module,
-    paths: Sequence[str],
+    images: Sequence[Any],
     modality: str | Sequence[str],
     *,
     batch_size: int = 64,
     num_workers: int | None = None,
     precision: str = "float32",
     on_error: str = "raise",
+    intake: Intake = PUBLISHED,
 ) -> Iterator[FeatureBatch]:
-    """Features of image files, a batch at a time; decoding threads work a few batches ahead.
+    """Features of images, a batch at a time; decoding threads work a few batches ahead.
 
     Args:
         model: of :func:`mscmreid.apis.init_model`; its ``image_size`` is what images are resized to, with the filter of
             its config's test data.
-        paths: image files.
+        images: files, Pillow images, or arrays (:func:`mscmreid.intake.open_image`).
         modality: of all images, or one of each.
         batch_size: images a forward pass.
         num_workers: decoding threads; None: one a core, at most eight.
         precision: 'float32', 'bfloat16' or 'float16' of the forward pass.
         on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out and says so in the batch.
+        intake: how images are decoded.
 
     Raises:
         UndecodableImageError: an image that cannot be read, named.
@@ -70,14 +74,14 @@ def stream_features(
         raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-    modalities = [modality] * len(paths) if isinstance(modality, str) else list(modality)
-    if len(modalities) != len(paths):
-        raise ValueError(f"{len(paths)} images need as many modalities, found {len(modalities)}")
+    modalities = [modality] * len(images) if isinstance(modality, str) else list(modality)
+    if len(modalities) != len(images):
+        raise ValueError(f"{len(images)} images need as many modalities, found {len(modalities)}")
     device_type = next(model.parameters()).device.type
     dtype = PRECISIONS[usable_precision(precision, device_type)]
     size, resize = check_size(model.image_size), resize_of_test_data(model)  # type: ignore[arg-type]
-    for start, decoded in _decoded_batches(paths, size, resize, batch_size, num_workers):
-        names = paths[start : start + len(decoded)]
+    for start, decoded in _decoded_batches(images, size, resize, intake, batch_size, num_workers):
+        names = [name_of(image, start + i) for i, image in enumerate(images[start : start + len(decoded)])]
         bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
         if bad and on_error == "raise":
             raise UndecodableImageError(next(iter(bad.values())))
@@ -85,11 +89,11 @@ def stream_features(
         features: dict[str, np.ndarray] = {}
         if len(kept):
             pixels_NHWC = np.stack([decoded[i].transpose(1, 2, 0) for i in kept])  # as they lie in memory
-            images = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2)
+            inputs = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2)
             samples = [make_sample(dict(img_path=names[i], modality=modalities[start + i])) for i in kept]
             with torch.inference_mode(), torch.autocast(device_type, dtype=dtype, enabled=dtype is not torch.float32):
                 outputs = model.test_step(  # type: ignore[operator]
-                    dict(inputs=images, data_samples=samples)
+                    dict(inputs=inputs, data_samples=samples)
                 )
             features = {
                 key: torch.stack([sample.get(key) for sample in outputs]).float().cpu().numpy()
@@ -144,26 +148,36 @@ def resize_of_test_data(model: nn.Module) -> Resize:
     return Resize.parse((loader.get("dataset") or {}).get("resize", "lanczos"))
 
 
+def name_of(image: Any, position: int) -> str:
+    """How a message calls an image."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {position}"
+
+
 def _decoded_batches(
-    paths: Sequence[str], size: tuple[int, int], resize: Resize, batch_size: int, num_workers: int | None
+    images: Sequence[Any],
+    size: tuple[int, int],
+    resize: Resize,
+    intake: Intake,
+    batch_size: int,
+    num_workers: int | None,
 ) -> Iterator[tuple[int, list[np.ndarray | Exception]]]:
     """(start, images or errors) of batch after batch; at most three batches are decoded or waiting to be."""
 
-    def decode(path: str) -> np.ndarray | Exception:
+    def decode(image: Any) -> np.ndarray | Exception:
         try:
-            return load_image(path, size, resize)
+            return np.array(resize(decode_image(image, intake), size)).transpose(2, 0, 1)
         except UndecodableImageError as error:
             return error
 
     workers = num_workers or min(8, available_cores())
     waiting: deque[tuple[int, list[Future]]] = deque()
-    starts = iter(range(0, len(paths), batch_size))
+    starts = iter(range(0, len(images), batch_size))
     executor = ThreadPoolExecutor(workers)
     try:
         while True:
             while len(waiting) < 3 and (start := next(starts, None)) is not None:
-                batch = paths[start : start + batch_size]
-                waiting.append((start, [executor.submit(decode, path) for path in batch]))
+                batch = images[start : start + batch_size]
+                waiting.append((start, [executor.submit(decode, image) for image in batch]))
             if not waiting:
                 return
             first, futures = waiting.popleft()

@@ -1,147 +1,90 @@
-"""Ranked lists of one folder of images against another: no ids, no cameras, any number of images."""
+"""Ranked lists of images against a folder, for once: a gallery that is made to fit the folder, and asked."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from mscmreid.evaluation.similarity import similarities
-from mscmreid.fileio import written_atomically
-from mscmreid.progress import Progress
-from mscmreid.retrieval.shards import FolderFeatures, extract_folder
-from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
-
-__all__ = ["FolderFeatures", "RankedLists", "draw_pages", "extract_folder", "rank_folders", "write_lists"]
-
-QUERY_BLOCK, GALLERY_BLOCK = 512, 4096
-QUERIES_A_PAGE = 6
+from mscmreid.retrieval.adding import AddReport
+from mscmreid.retrieval.answers import Answer, answers
+from mscmreid.retrieval.encoder import Encoder
+from mscmreid.retrieval.files import ImageFile
+from mscmreid.retrieval.gallery import Gallery
 
 
-@dataclass(frozen=True)
-class RankedLists:
-    """What each query found.
-
-    Attributes:
-        gallery: (Q, top) int64, positions in the gallery's ``paths``, nearest first; ties keep their order.
-        similarity: (Q, top) float32 inner products: the cosine for one plain feature.
-    """
-
-    gallery: np.ndarray
-    similarity: np.ndarray
+def fit(gallery: Gallery, files: Sequence[ImageFile], modality: str, on_error: str = "raise") -> AddReport:
+    """Make a gallery hold these images and no others."""
+    report = gallery.add([file.path for file in files], modality, on_error=on_error)
+    wanted = {file.path for file in files} - set(report.skipped)
+    gone = [hit.row for hit in gallery.hits() if hit.path not in wanted]
+    if gone:
+        gallery.remove(rows=gone)
+    return report
 
 
-def rank_folders(query: FolderFeatures, gallery: FolderFeatures, top: int = 10) -> RankedLists:
-    """The ``top`` most similar gallery images of every query; memory does not grow with the folders.
-
-    Raises:
-        ValueError: ``top`` under 1, features of different width, or a folder inside the other, so that an image would
-            find itself.
-    """
-    if top < 1:
-        raise ValueError(f"top must be at least 1, found {top}")
-    check_separate(query.folder, gallery.folder)
-    widths = sorted({shard.shape[1] for shard in (*query.shards, *gallery.shards)})
-    if len(widths) > 1:
-        raise ValueError(f"query and gallery features must have one width, found {widths}: use one model for both")
-    top = min(top, len(gallery.paths))
-    best = np.empty((len(query.paths), top), dtype=np.int64)
-    progress = Progress("ranking", len(query.paths))
-    for start, rows in query.blocks(QUERY_BLOCK):
-        found = np.empty((len(rows), 0), dtype=np.int64)
-        for first, block in gallery.blocks(GALLERY_BLOCK):
-            scores = similarities(rows, np.arange(len(rows)), block)
-            found = _largest(np.concatenate([found, _sortable(scores, first)], axis=1), top)
-        best[start : start + len(rows)] = -np.sort(-found, axis=1)
-        progress.advance(len(rows))
-    return RankedLists(*_unpack(best))
+def kept_gallery(folder: Path, encoder: Encoder, name: str) -> Gallery:
+    """The gallery ``name`` of an encoder's features below a folder, made if it is not there. Features of another
+    encoder have another folder."""
+    digest = hashlib.sha256(json.dumps(encoder.identity, sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / digest / name
+    if (path / "manifest.json").is_file():
+        return Gallery.open(path, encoder)
+    return Gallery.create(path, encoder)
 
 
-def check_separate(first: str | Path, second: str | Path) -> None:
-    """Raise a ValueError if one of two folders is, or lies in, the other."""
-    one, two = os.path.realpath(first), os.path.realpath(second)
-    if os.path.commonpath([one, two]) in (one, two):
-        raise ValueError(
-            f"query and gallery must be separate folders, or images would find themselves; found {one!r} and {two!r}"
-        )
+def rank_images(
+    encoder: Encoder,
+    queries: Sequence[ImageFile],
+    gallery: Sequence[ImageFile],
+    modalities: tuple[str, str],
+    folder: Path,
+    top: int = 10,
+    on_error: str = "raise",
+) -> tuple[list[Answer], dict[str, str]]:
+    """The ``top`` most similar gallery images of every query; memory does not grow with their features.
 
-
-def _largest(keys: np.ndarray, top: int) -> np.ndarray:
-    """The ``top`` largest of each row, in no order."""
-    if keys.shape[1] <= top:
-        return keys
-    return np.partition(keys, keys.shape[1] - top, axis=1)[:, -top:]
-
-
-def _sortable(scores: np.ndarray, first: int) -> np.ndarray:
-    """(n, m) int64 that order like the scores and, where those are equal, put the earlier gallery row first.
-
-    The upper half holds the bits of the float32 score, those of negative ones turned over; the lower half counts the
-    gallery's positions (column + ``first``) down.
-    """
-    bits = (scores + np.float32(0)).view(np.int32)  # + 0: minus zero ties with zero
-    ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
-    position = np.arange(first, first + scores.shape[1], dtype=np.int64)
-    return (ordered << 32) | (0xFFFFFFFF - position)
-
-
-def _unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gallery positions and scores of the keys of :func:`_sortable`."""
-    ordered = (keys >> 32).astype(np.int32)
-    bits = np.where(ordered < 0, ordered ^ np.int32(0x7FFFFFFF), ordered).astype(np.int32)
-    return 0xFFFFFFFF - (keys & 0xFFFFFFFF), bits.view(np.float32)
-
-
-def write_lists(lists: RankedLists, query: FolderFeatures, gallery: FolderFeatures, path: str | Path) -> None:
-    """A CSV with the columns query, rank (from 1), gallery, similarity; paths are relative to their folders."""
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("query", "rank", "gallery", "similarity"))
-        for name, found, scores in zip(query.paths, lists.gallery, lists.similarity, strict=True):
-            writer.writerows(
-                (name, rank, gallery.paths[position], f"{score:.6f}")
-                for rank, (position, score) in enumerate(zip(found, scores, strict=True), start=1)
-            )
-
-
-def draw_pages(
-    lists: RankedLists,
-    query: FolderFeatures,
-    gallery: FolderFeatures,
-    max_pages: int | None = None,
-    queries_a_page: int = QUERIES_A_PAGE,
-) -> Iterator[Image.Image]:
-    """Pictures of the ranked lists, a few queries each, in the order of the queries; no one is right or wrong.
+    Features are kept in two galleries in ``folder``: what was done before an interruption, or on another day, is not
+    done again.
 
     Args:
-        lists, query, gallery: see :func:`rank_folders`.
-        max_pages: at most so many; None: all.
-        queries_a_page: rows of a picture.
+        encoder: makes the features.
+        queries, gallery: the images.
+        modalities: of the queries, of the gallery.
+        folder: where features are kept.
+        top: how many each.
+        on_error: 'raise' or 'skip', of images that cannot be read.
+
+    Returns:
+        The answers, in the order of the queries, and path -> reason of images that were left out.
+
+    Raises:
+        ValueError: an image on both sides, ``top`` under 1.
+        UnreadableImageError: images that cannot be read.
     """
-    starts = range(0, len(query.paths), queries_a_page)[:max_pages]
-    for start in starts:
-        rows = range(start, min(start + queries_a_page, len(query.paths)))
-        rankings = [
-            Ranking(
-                RankedImage(Path(query.folder, query.paths[row]), query.paths[row]),
-                [
-                    RankedImage(Path(gallery.folder, name := gallery.paths[position]), f"{score:.3f}\n{name}")
-                    for position, score in zip(lists.gallery[row], lists.similarity[row], strict=True)
-                ],
+    check_separate(queries, gallery)
+    sides = [kept_gallery(folder, encoder, name) for name in ("queries", "gallery")]
+    skipped: dict[str, str] = {}
+    for side, files, modality in zip(sides, (queries, gallery), modalities, strict=True):
+        skipped |= fit(side, files, modality, on_error).skipped
+        if not len(side):
+            raise ValueError(f"none of the {len(files)} images such as {files[0].path!r} can be read")
+    place = {hit.path: position for position, hit in enumerate(sides[0].hits())}
+    names = [file.path for file in queries if file.path in place]
+    alive = np.flatnonzero(sides[0].snapshot.alive)
+    features = sides[0].snapshot.features(alive[[place[name] for name in names]])
+    return answers(sides[1], names, features.astype(np.float32), modalities[0], top), skipped
+
+
+def check_separate(queries: Sequence[ImageFile], gallery: Sequence[ImageFile]) -> None:
+    """Raise a ValueError if an image is on both sides."""
+    ours = {os.path.realpath(file.path) for file in queries}
+    for file in gallery:
+        if os.path.realpath(file.path) in ours:
+            raise ValueError(
+                f"queries and gallery must be separate, or images would find themselves; {file.path!r} is in both"
             )
-            for row in rows
-        ]
-        yield draw_rankings(
-            rankings,
-            f"{query.modality} queries in {gallery.modality} images",
-            f"queries {rows[0] + 1} to {rows[-1] + 1} of {len(query.paths):,}, {len(gallery.paths):,} gallery images; "
-            "under each image its similarity",
-        )

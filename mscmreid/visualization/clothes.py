@@ -8,6 +8,7 @@ import numpy as np
 
 from mscmreid.evaluation import FeatureTable
 from mscmreid.evaluation.modality_gap import even_rows
+from mscmreid.gate import path_below
 from mscmreid.visualization.rankings import open_image
 
 MOST_OF_A_PERSON = 6
@@ -36,7 +37,7 @@ def clothes_colours(
     visible = np.unique(rows)[table.modality[np.unique(rows)] == "visible"]
     for person in np.unique(table.pid[visible]):
         for row in even_rows(visible[table.pid[visible] == person], most):
-            pixels = np.asarray(open_image(Path(data_root) / table.path[row]))
+            pixels = np.asarray(open_image(path_below(data_root, table.path[row])))
             colours[row] = np.r_[_colour(pixels, UPPER), _colour(pixels, LOWER)]
     return colours
 

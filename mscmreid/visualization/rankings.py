@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from mscmreid.fileio import written_atomically
+from mscmreid.intake import Intake, UnreadableImageError, decode
+
+TO_LOOK_AT = Intake(min_side=1, depth_range="percentiles:0,100")
 
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
@@ -45,8 +48,9 @@ class Ranking:
     label: str = ""
 
 
-def open_image(path: Path) -> Image.Image:
-    """RGB image of a file.
+def open_image(path: Path, intake: Intake = TO_LOOK_AT) -> Image.Image:
+    """RGB image of a file to look at: upright, frames of more than 8 bits from their darkest to their brightest value
+    unless ``intake`` says otherwise.
 
     Raises:
         FileNotFoundError, ValueError: no file, or none that decodes; both name the path.
@@ -54,8 +58,8 @@ def open_image(path: Path) -> Image.Image:
     if not path.is_file():
         raise FileNotFoundError(f"picture of rankings: expected an image at {path}; is the data root right?")
     try:
-        return Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+        return decode(path, intake)
+    except UnreadableImageError as error:
         raise ValueError(f"picture of rankings: {path} cannot be decoded ({error})") from error
 
 
@@ -64,6 +68,8 @@ def draw_rankings(
     title: str = "",
     subtitle: str = "",
     tile: tuple[int, int] = (96, 192),
+    intake: Intake = TO_LOOK_AT,
+    strict: bool = True,
 ) -> Image.Image:
     """One row a query: the query at the left, then its gallery images with green (right), red (wrong) or gray frames.
 
@@ -73,6 +79,8 @@ def draw_rankings(
         rankings: the rows; they may differ in length.
         title, subtitle: written above: what was ranked, under which protocol.
         tile: (width, height) in pixels every image is fitted into, its own proportions kept.
+        intake: how images are read.
+        strict: whether a file that is gone or cannot be read is an error; else its place says so.
 
     Raises:
         ValueError: nothing to draw.
@@ -112,10 +120,10 @@ def draw_rankings(
             draw.multiline_text((gap, middle), ranking.label, fill=INK, font=label_font, spacing=3)
         else:
             draw.text((gap, top + height // 2), f"{row + 1}", fill=FAINT, font=ImageFont.load_default(14))
-        _tile(canvas, ranking.query, (label_width, top), tile, frame, NEUTRAL)
+        _tile(canvas, ranking.query, (label_width, top), tile, frame, NEUTRAL, intake, strict)
         for rank, image in enumerate(ranking.gallery):
             color = NEUTRAL if image.is_match is None else RIGHT if image.is_match else WRONG
-            _tile(canvas, image, (gallery_left + rank * cell[0], top), tile, frame, color)
+            _tile(canvas, image, (gallery_left + rank * cell[0], top), tile, frame, color, intake, strict)
     line = label_width + cell[0] + gap // 2
     draw.line([(line, head), (line, canvas.height - gap)], fill="#d5d8de", width=1)
     return canvas
@@ -135,14 +143,28 @@ def save_picture(picture: Image.Image, path: str | Path) -> None:
 
 
 def _tile(
-    canvas: Image.Image, image: RankedImage, corner: tuple[int, int], tile: tuple[int, int], frame: int, color: str
+    canvas: Image.Image,
+    image: RankedImage,
+    corner: tuple[int, int],
+    tile: tuple[int, int],
+    frame: int,
+    color: str,
+    intake: Intake,
+    strict: bool,
 ) -> None:
     """Paint one framed image with its caption, its upper left corner at ``corner``."""
     left, top = corner
     draw = ImageDraw.Draw(canvas)
     draw.rectangle([left, top, left + tile[0] + 2 * frame - 1, top + tile[1] + 2 * frame - 1], fill=color)
     draw.rectangle([left + frame, top + frame, left + frame + tile[0] - 1, top + frame + tile[1] - 1], fill="#eceef1")
-    picture = open_image(image.path) if image.picture is None else image.picture
+    try:
+        picture = open_image(image.path, intake) if image.picture is None else image.picture
+    except (FileNotFoundError, ValueError):
+        if strict:
+            raise
+        picture = Image.new("RGB", tile, "#eceef1")
+        note, font = "no picture", ImageFont.load_default(11)
+        ImageDraw.Draw(picture).text((tile[0] / 2, tile[1] / 2), note, fill=FAINT, font=font, anchor="mm")
     scale = min(tile[0] / picture.width, tile[1] / picture.height)
     picture = picture.resize(
         (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result, camera_pairs
-from mscmreid.evaluation.results import MEASURES
+from mscmreid.evaluation.results import MEASURES, UNKNOWN
+from mscmreid.intake import Intake
 from mscmreid.visualization.charts import camera_chart, cmc_chart, distance_chart
 from mscmreid.visualization.clothes import clothes_colours
 from mscmreid.visualization.nearest import choose_queries, nearest_rows
@@ -220,9 +221,9 @@ def _document(
     if not results:
         raise ValueError("a report needs at least one result, found none")
     measures = [MEASURE_NAMES[name] for name in MEASURES]
-    datasets = ", ".join(dict.fromkeys(f"{result.dataset} ({result.split})" for result in results))
     code = script("report.js") if any(shown["map"] for chapter in spaces for shown in chapter["parts"]) else ""
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
+    datasets = ", ".join(dict.fromkeys(_set_and_split(result, " ({})") for result in results))
     return template("report.html").render(
         policy=f"{POLICY}; script-src 'sha256-{digest}'" if code else POLICY,
         script=code,
@@ -231,19 +232,30 @@ def _document(
         title=f"Results on {datasets}",
         dates=", ".join(dict.fromkeys(result.date for result in results if result.date)),
         measures=measures,
+        has_intervals=any(result.interval is not None for result in results),
         overview=dict(
             names=["data set", "setting", "feature", *measures, "draws", "queries", "left out", "gallery"],
             rows=[_overview_row(result) for result in results],
         ),
+        is_starred=any(result.not_standard for result in results),
         chapters=chapters,
     )
 
 
+def _set_and_split(result: Result, form: str) -> str:
+    """The data set with its split behind it, as far as the features say."""
+    dataset = "a data set without a name" if result.dataset == UNKNOWN else result.dataset
+    return dataset + ("" if result.split == UNKNOWN else form.format(result.split))
+
+
 def _overview_row(result: Result) -> list:
     mean, std = result.mean, result.std
-    values = [dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}") if std else f"{mean[n]:.2f}" for n in MEASURES]
+    values = [
+        dict(mean=f"{mean[n]:.2f}", std=f"{std[n]:.2f}" if std else "", interval=_interval(result, n)) for n in MEASURES
+    ]
     counts = map(_span, (result.num_queries, result.num_left_out, result.num_gallery))
-    return [result.dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
+    dataset = result.dataset + (" *" if result.not_standard else "")
+    return [dataset, result.setting, result.feature_label, *values, result.num_trials, *counts]
 
 
 def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str, Any]:
@@ -254,10 +266,16 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
     mean, std = result.mean, result.std
     trials = enumerate(result.trials if result.num_trials > 1 else [])
     return dict(
-        kicker=f"{result.dataset} {result.split}",
+        kicker=_set_and_split(result, " {}"),
+        warning=f"Not the standard test set: {result.not_standard}." if result.not_standard else "",
         name=f"{result.setting or result.protocol}, {result.feature_label}",
         headline=[
-            dict(name=MEASURE_NAMES[name], mean=f"{mean[name]:.1f}", std=f"{std[name]:.1f}" if std else "")
+            dict(
+                name=MEASURE_NAMES[name],
+                mean=f"{mean[name]:.1f}",
+                std=f"{std[name]:.1f}" if std else "",
+                interval=_interval(result, name),
+            )
             for name in HEADLINE
         ],
         facts=_facts(result),
@@ -267,12 +285,21 @@ def _chapter(result: Result, parts: Sequence[Part], note: str = "") -> dict[str,
     )
 
 
+def _interval(result: Result, measure: str) -> str:
+    """The measure's interval in brackets, '' if it has none."""
+    if result.interval is None:
+        return ""
+    low, high = result.interval["bounds"][measure]
+    return f"[{low:.1f}, {high:.1f}]"
+
+
 def _facts(result: Result) -> dict[str, object]:
     """Everything that says what the numbers are."""
     condition = result.condition
     return {
         "data set": result.dataset,
         "split": result.split,
+        "standard set": f"no: {result.not_standard}" if result.not_standard else None,
         "protocol": result.protocol,
         "mode": result.mode,
         "shots": result.shots,
@@ -286,11 +313,14 @@ def _facts(result: Result) -> dict[str, object]:
         "mirrored images added": "yes" if result.flip else "no",
         "re-ranking": "k-reciprocal" if result.rerank else "none",
         "gallery draws": f"{result.num_trials} (no. {', '.join(map(str, result.trials))})",
+        "intervals [ ]": "{level:.0%} over {num_people} {over}".format(**result.interval) if result.interval else None,
         "queries used": _span(result.num_queries),
         "queries left out (no match)": _span(result.num_left_out),
         "gallery images": _span(result.num_gallery),
+        "images read": str(Intake.of(result.intake)) if result.intake else None,
         "checkpoint": result.checkpoint,
         "checkpoint SHA-256": result.checkpoint_sha256,
+        "trained from": result.initial_weights,
         "config hash": result.config_hash,
         "versions": ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         "measured": result.date,

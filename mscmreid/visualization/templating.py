@@ -1,4 +1,4 @@
-"""The Jinja2 templates of this package; whatever is put into one is escaped."""
+"""The Jinja2 templates of this package; whatever is put into one is escaped, control characters are written out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import SupportsFloat
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
+
+from mscmreid.tables import plain
 
 
 def template(name: str) -> Template:
@@ -27,12 +29,17 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mscmreid.visualization"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["short"] = _short
     return environment
+
+
+def _shown(value: object) -> object:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _short(number: SupportsFloat) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mscmreid.evaluation import FeatureTable
 from mscmreid.evaluation.modality_gap import even_rows
+from mscmreid.gate import path_below
 from mscmreid.visualization.rankings import open_image
 
 THUMBNAIL = (96, 192)  # width, height that images are fitted into, in pixels
@@ -55,7 +56,7 @@ class Thumbnails:
         if self.data_root is None:
             return None
         if row not in self._made:
-            image = open_image(self.data_root / self.table.path[row])
+            image = open_image(path_below(self.data_root, self.table.path[row]))
             image.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
             self._made[row] = _jpeg_uri(image, 84)
         return self._made[row]
@@ -77,7 +78,7 @@ class Thumbnails:
             (width, height), columns = SPRITE_TILE, min(SPRITE_COLUMNS, len(chosen))
             sheet = Image.new("RGB", (columns * width, -(-len(chosen) // columns) * height), "#808080")
             for number, row in enumerate(chosen):
-                image = open_image(self.data_root / self.table.path[row])
+                image = open_image(path_below(self.data_root, self.table.path[row]))
                 image.thumbnail(SPRITE_TILE, Image.Resampling.LANCZOS)
                 left = number % columns * width + (width - image.width) // 2
                 sheet.paste(image, (left, number // columns * height + (height - image.height) // 2))

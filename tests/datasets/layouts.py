@@ -11,7 +11,7 @@ from PIL import Image
 OUTDOOR_ONLY = 4  # a person whom cameras 1 and 2 never saw
 
 
-def write_image(path: Path, seed: int, size: tuple[int, int] = (20, 12)) -> None:
+def write_image(path: Path, seed: int, size: tuple[int, int] = (40, 20)) -> None:
     """An image of smooth random colours, (height, width) in pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.RandomState(seed).randint(0, 256, (5, 3, 3), dtype=np.uint8)

@@ -23,7 +23,9 @@ def features(tmp_path):
 
 
 def test_a_report_of_features_has_pictures(tool, features, tmp_path, capsys):
-    tool.main([features, str(tmp_path / "out" / "R.html"), "--feature", "feat_bn", "feat_pool"])
+    tool.main(
+        [features, str(tmp_path / "out" / "R.html"), "--data-root", str(tmp_path), "--feature", "feat_bn", "feat_pool"]
+    )
     html = (tmp_path / "out" / "R.html").read_text(encoding="utf-8")
     assert html.count('<article id="result') == 4 and html.count("data:image/jpeg") > 50  # two protocols, two features
     assert html.count('<article id="space') == 2 and html.count('id="sprite') == 1  # the pictures are there once
@@ -32,7 +34,7 @@ def test_a_report_of_features_has_pictures(tool, features, tmp_path, capsys):
 
 def test_no_images_needs_no_data_root(tool, tmp_path):
     toy_table().save(tmp_path / "F.npz")
-    with pytest.raises(ValueError, match="--data-root, or --no-images"):
+    with pytest.raises(ValueError, match="--data-root DIR, or --no-images"):
         tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html")])
     tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html"), "--no-images", "--protocol", "all"])
     html = (tmp_path / "R.html").read_text(encoding="utf-8")

@@ -11,12 +11,10 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 QUERIES = ("infrared", "visible", "both")
 
 
-@TASK_UTILS.register_module()
 class MixedGalleryProtocol(Protocol):
     """All images of one modality (or of both) query; the gallery has images of both modalities.
 
@@ -54,7 +52,8 @@ class MixedGalleryProtocol(Protocol):
         self.shots = shots
         self.draws = shots is not None
         self.identity_cmc = identity_cmc
-        self.rule = ExclusionRule(tuple((int(q), int(g)) for q, g in camera_pairs), same_id_same_camera=True)
+        self.camera_pairs = tuple((int(q), int(g)) for q, g in camera_pairs)
+        self.rule = ExclusionRule(self.camera_pairs, same_id_same_camera=True)
 
     @property
     def tag(self) -> str:

@@ -9,10 +9,8 @@ import numpy as np
 
 from mscmreid.evaluation.protocols.base import DIRECTIONS, Columns, Protocol, check_choice, pick
 from mscmreid.evaluation.ranking import Selection
-from mscmreid.registry import TASK_UTILS
 
 
-@TASK_UTILS.register_module()
 class RegDBProtocol(Protocol):
     """RegDB: one direction of one of its ten splits; plain CMC, nothing ignored, nothing drawn.
 
@@ -33,6 +31,9 @@ class RegDBProtocol(Protocol):
     def tag(self) -> str:
         """The direction."""
         return self.direction
+
+    def published(self) -> tuple[int, int]:
+        return 2060, 2060
 
     def fields(self) -> dict[str, Any]:
         return dict(direction=self.direction)

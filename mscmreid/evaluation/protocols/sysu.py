@@ -11,13 +11,11 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
-from mscmreid.registry import TASK_UTILS
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 QUERY_CAMERAS = (3, 6)
 
 
-@TASK_UTILS.register_module()
 class SYSUProtocol(Protocol):
     """SYSU-MM01: all infrared images of cameras 3 and 6 query, drawn visible images are the gallery.
 
@@ -57,6 +55,9 @@ class SYSUProtocol(Protocol):
     def tag(self) -> str:
         """'all', 'indoor', 'all_multi', 'indoor_official', ..."""
         return self.mode + ("_multi" if self.shots > 1 else "") + ("_official" if self.lineage == "official" else "")
+
+    def published(self) -> tuple[int, int]:
+        return 3803, {"all": 301, "indoor": 112}[self.mode] * self.shots
 
     def fields(self) -> dict[str, Any]:
         return dict(mode=f"{self.mode}-search", shots=self.shots, lineage=self.lineage, direction="infrared-to-visible")

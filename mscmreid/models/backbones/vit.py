@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import MLP, StochasticDepth
 
-from mscmreid.models.backbones.pretrained import load_imagenet_state
+from mscmreid.models.backbones.pretrained import describe_weights, load_imagenet_state, pretrained_checkpoint
 from mscmreid.models.backbones.resnet import run_block
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
@@ -113,9 +113,12 @@ class VisionTransformer(BaseModule):
         dropout: of the tokens, of the attention's output and in the MLP.
         drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
         with_cp: recompute the blocks' activations in the backward pass instead of keeping them.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)``: ``'torchvision://vit_b_16'``, or a file of torchvision's
-            or timm's names. None: from scratch.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``: ``'torchvision://vit_b_16'``, or the address or path of
+            a file of torchvision's or timm's names; positions are resized. None: from scratch.
     """
+
+    initial_weights: str | None = None
+    """Which ImageNet weights were loaded; kept in checkpoints and results."""
 
     _is_init: bool  # MMEngine's
 
@@ -170,11 +173,10 @@ class VisionTransformer(BaseModule):
         """
         if self._is_init:
             return
-        cfg = self.init_cfg
-        if cfg:
-            if cfg.get("type") != "Pretrained":
-                raise ValueError(f"init_cfg of VisionTransformer must be of type 'Pretrained', found {cfg}")
-            self.load_imagenet(load_imagenet_state(cfg["checkpoint"], "class_token", "cls_token"), cfg["checkpoint"])
+        checkpoint = pretrained_checkpoint(self.init_cfg, "VisionTransformer")
+        if checkpoint is not None:
+            self.load_imagenet(load_imagenet_state(checkpoint, "class_token", "cls_token"), checkpoint)
+            self.initial_weights = describe_weights(checkpoint)
         self._is_init = True
 
     def load_imagenet(self, state: Mapping[str, Tensor], source: str) -> None:
@@ -209,13 +211,13 @@ class VisionTransformer(BaseModule):
     def forward(self, inputs: Mapping[str, Tensor], rows: Rows) -> tuple[dict[str, Tensor], Rows]:
         """Images (N_i, 3, H, W) by name of their stream or modality -> ``tokens`` (N, 1 + T, C) and their rows."""
         images = torch.cat(list(inputs.values()))
-        if len(images) != len(rows) or tuple(images.shape[2:]) != self.image_size:
+        if images.shape[0] != rows.label.shape[0] or tuple(images.shape[2:]) != self.image_size:
             raise ValueError(
                 f"expected {len(rows)} images of {self.image_size}, as rows and image_size say, found "
                 f"{len(images)} of {tuple(images.shape[2:])}"
             )
         x = self.patches(images).flatten(2).transpose(1, 2)  # (N, T, C)
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1) + self.position
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1) + self.position
         x = self.dropout(x)
         for block in self.layers:
             x = run_block(block, x, self.with_cp)

@@ -1,0 +1,208 @@
+"""Engines of a gallery side by side: build, add, ask; seconds, memory, recall."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import Report, in_child, number
+
+from mscmreid.retrieval.columns import Columns, Labels, Texts
+from mscmreid.retrieval.engines import make_engine
+from mscmreid.retrieval.filters import Filter
+from mscmreid.retrieval.gallery import Gallery
+
+DIM, SEGMENT, RANK = 2048, 4096, 128
+TOP = 10
+
+
+class MadeUp:
+    """Features of people: each of a center in a space of 128 directions, images around it, and noise in all others.
+
+    Trained features fill few of their dimensions; rows that fill all 2048 alike would be equally far from each other,
+    and no index could find anything.
+    """
+
+    identity = dict(made_up="people")
+    dim = DIM
+
+    def __init__(self, num_people: int) -> None:
+        rng = np.random.default_rng(0)
+        self.basis = rng.normal(size=(RANK, DIM)).astype(np.float32) / DIM**0.5
+        self.centers = rng.normal(size=(num_people, RANK)).astype(np.float32)
+
+    def encode(self, images: Any, modality: str) -> np.ndarray:
+        """There are no images."""
+        raise NotImplementedError
+
+    def rows(self, num: int, seed: int) -> np.ndarray:
+        """(num, DIM) float32 unit rows of random people."""
+        rng = np.random.default_rng(seed)
+        people = rng.integers(0, len(self.centers), num)
+        inside = self.centers[people] + 0.6 * rng.normal(size=(num, RANK)).astype(np.float32)
+        features = inside @ self.basis + 0.1 * rng.standard_normal((num, DIM), dtype=np.float32)
+        return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def extend(gallery: Gallery, made_up: MadeUp, num: int) -> None:
+    """``num`` more rows, as ``add`` would write them."""
+    storage, manifest = gallery.storage, gallery.snapshot.manifest
+    entries, first = [], manifest.next_row
+    for start in range(0, num, SEGMENT):
+        count = min(SEGMENT, num - start)
+        row = np.arange(first + start, first + start + count, dtype=np.int64)
+        columns = Columns(
+            row,
+            Texts.of([f"/gallery/cam{i % 6}/{i:09d}.jpg" for i in row.tolist()]),
+            np.full(count, 5000, dtype=np.int64),
+            row,
+            np.zeros((count, 32), dtype=np.uint8),
+            (row % 2).astype(np.int8),
+            Labels.of([str(i % 6) for i in row.tolist()]),
+            Labels.of([None] * count),
+            row.astype(np.float64),
+        )
+        features = made_up.rows(count, seed=int(row[0]) + 1).astype(manifest.dtype)
+        entries.append(storage.write_segment(f"{manifest.version + 1:08d}-{row[0]:08x}-{count}", columns, features))
+    storage.write_manifest(
+        replace(
+            manifest,
+            version=manifest.version + 1,
+            next_row=first + num,
+            segments=(*manifest.segments, *entries),
+        )
+    )
+    gallery.refresh()
+
+
+class Memory:
+    """Most memory of its own (no mapped files) that this process has while the block runs, in MiB."""
+
+    def __enter__(self) -> Memory:
+        self.most, self.ended = 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.ended.wait(0.02):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon"):
+                    self.most = max(self.most, int(line.split()[1]) / 1024)
+
+    def __exit__(self, *error: Any) -> None:
+        self.ended.set()
+        self.thread.join()
+
+
+def ask(folder: str, engine: str, rows: int, added: int, queries: int) -> dict[str, Any]:
+    """What one engine takes over a gallery of ``rows`` rows to which ``added`` come: run in a process of its own."""
+    made_up = MadeUp(max(1, (rows + added) // 20))
+    asked = made_up.rows(queries, seed=0)
+    gallery = Gallery.open(folder)
+    found: dict[str, Any] = dict(engine=engine)
+    with Memory() as memory:
+        finder = make_engine(engine, gallery.path)
+        start = time.perf_counter()
+        finder.find(gallery.snapshot, asked[:1], TOP, Filter())  # an index is built before the first question
+        found["build"] = time.perf_counter() - start
+        if added:
+            extend(gallery, made_up, added)
+        start = time.perf_counter()
+        finder.find(gallery.snapshot, asked[:1], TOP, Filter())
+        found["first_after_add"] = time.perf_counter() - start
+        start = time.perf_counter()
+        finder.find(gallery.snapshot, asked[:1], TOP, Filter())
+        found["one"] = time.perf_counter() - start
+        start = time.perf_counter()
+        positions, _ = finder.find(gallery.snapshot, asked, TOP, Filter())
+        found["all"] = time.perf_counter() - start
+        start = time.perf_counter()
+        finder.find(gallery.snapshot, asked, TOP, Filter(camera=["1", "4"], modality="infrared"))
+        found["filtered"] = time.perf_counter() - start
+    indexes = Path(folder, "indexes")
+    found["index_bytes"] = sum(f.stat().st_size for f in indexes.rglob("*") if f.is_file()) if indexes.exists() else 0
+    return found | dict(memory=memory.most, rows=gallery.snapshot.columns.row[positions].tolist())
+
+
+def compare(plan: list[tuple[str, str, int]], added: int, queries: int, threads: int) -> Report:
+    """A table of (engine, dtype, rows) side by side; recall is that of the exact engine's lists of the same rows."""
+    report = Report()
+    table, exact = [], {}
+    for engine, dtype, rows in plan:
+        with tempfile.TemporaryDirectory() as folder:
+            made_up = MadeUp(max(1, (rows + added) // 20))
+            gallery = Gallery.create(Path(folder, "gallery"), made_up, dtype=dtype)
+            start = time.perf_counter()
+            extend(gallery, made_up, rows)
+            written = time.perf_counter() - start
+            arguments = dict(folder=str(gallery.path), engine=engine, rows=rows, added=added, queries=queries)
+            found = in_child(ask, num_threads=threads, **arguments)
+            size = sum(f.stat().st_size for f in (gallery.path / "segments").iterdir())
+        exact.setdefault(rows, found["rows"])
+        hits = [len(set(a) & set(b)) for a, b in zip(exact[rows], found["rows"], strict=True)]
+        table.append(
+            [
+                engine,
+                dtype,
+                f"{rows:,}",
+                f"{number(size / 2**20)} MiB",
+                f"{number(found['index_bytes'] / 2**20)} MiB" if found["index_bytes"] else "none",
+                f"{number(found['build'])} s" if engine != "exact" else "none",
+                f"{number(found['first_after_add'] - found['one'])} s" if engine != "exact" else "none",
+                f"{number(1000 * found['one'])} ms",
+                f"{number(found['all'])} s",
+                f"{number(found['filtered'])} s",
+                f"{number(found['memory'])} MiB",
+                f"{sum(hits) / (TOP * len(hits)):.3f}",
+            ]
+        )
+        print("|", " | ".join(table[-1]), "|", f"(segments written in {written:.0f} s)", flush=True)
+        if "flat" in engine:
+            same = found["rows"] == exact[rows]
+            report.goal(f"{engine}, {rows:,} rows", "the exact engine's lists", "the same" if same else "others", same)
+    head = [
+        "engine",
+        "kept as",
+        "rows",
+        "features",
+        "index",
+        "build",
+        f"add {added:,}",
+        "1 query",
+        f"{queries} queries",
+    ]
+    report.table([*head, "the same, filtered to a sixth", "memory", f"recall@{TOP}"], table)
+    return report
+
+
+SMALL = [
+    ("exact", "float32"),
+    ("exact", "float16"),
+    ("faiss:flat", "float32"),
+    ("faiss:ivfpq", "float32"),
+    ("faiss:hnsw", "float32"),
+    ("milvus:flat", "float32"),
+]
+
+
+def engines(quick: bool, threads: int) -> Report:
+    """All engines over 50,000 rows of 2048 (with --quick 10,000), to which a tenth comes, and 100 queries, in batch and
+    one alone, with and without a filter. The rows are made up: 20 a person, in 128 directions, with noise in all. An
+    index is built by the first query; "memory" is the process's own, without the mapped features. Each engine has a
+    process and a gallery of its own."""
+    rows = 10_000 if quick else 50_000
+    return compare([(engine, dtype, rows) for engine, dtype in SMALL], rows // 10, 100, threads)
+
+
+def million(quick: bool, threads: int) -> Report:
+    """The same over 1,000,000 rows (8.2 GB of float32 in the temporary folder; with --quick 200,000 rows), for the
+    engines whose index of that many is built in minutes and fits beside others."""
+    rows = 200_000 if quick else 1_000_000
+    plan = [("exact", "float32", rows), ("exact", "float16", rows), ("faiss:ivfpq", "float16", rows)]
+    return compare(plan, 10_000, 100, threads)
