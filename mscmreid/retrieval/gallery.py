@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from mscmreid.intake import Intake
 from mscmreid.modalities import MODALITIES, modality_index
 from mscmreid.retrieval.adding import SEGMENT, Adding, AddReport, Describing, checked_rows, describe, with_removed
+from mscmreid.retrieval.calibration import NOT_CALIBRATED, Calibration, ScoreModel, kind_of
 from mscmreid.retrieval.columns import Columns
 from mscmreid.retrieval.encoder import Encoder, Image, as_encoder
 from mscmreid.retrieval.engines import Engine, make_engine
@@ -40,7 +42,7 @@ class Hit:
         camera, time, modality, id: what is known of it; the time in ISO 8601.
         row: its number in the gallery, which no other image has or will have.
         verdict: 'same person, likely' or 'below the threshold'; '' without a calibration for these modalities.
-        probability: that it is the same person, of a pair drawn as the calibration's pairs were; None without one.
+        probability: that it is the same person, if people come as often as in the calibration's pairs.
     """
 
     path: str
@@ -66,6 +68,7 @@ class Gallery:
         self.storage = Storage(os.path.abspath(path))
         self.encoder = encoder
         self.snapshot = Snapshot.open(self.storage)
+        self.calibration = Calibration.load(self.storage.path)
         self.engines: dict[str, Engine] = {}
         if encoder is not None:
             self._check_encoder(encoder)
@@ -130,7 +133,8 @@ class Gallery:
         return self.snapshot.manifest.num_rows
 
     def refresh(self) -> bool:
-        """See what others have written meanwhile; whether there was anything."""
+        """See what others have written meanwhile; whether there were other images."""
+        self.calibration = Calibration.load(self.storage.path)
         if self.storage.read_manifest().version == self.snapshot.manifest.version:
             return False
         self.snapshot = Snapshot.open(self.storage)
@@ -198,22 +202,34 @@ class Gallery:
             ValueError: no condition at all.
             BlockingIOError: another process is writing.
         """
-        condition = Filter.of(where)
-        if condition.is_empty and paths is None and rows is None:
-            raise ValueError("remove needs a filter, paths or rows; to remove all, delete the gallery's folder")
         with self.storage.writing():
             self.refresh()
-            mask = self.snapshot.mask(condition)
-            if rows is not None:
-                mask &= np.isin(self.snapshot.columns.row, list(rows))
-            if paths is not None:
-                mask &= self._below([paths] if isinstance(paths, str | Path) else list(paths))
-            positions = np.flatnonzero(mask)
+            positions = self._chosen(where, paths, rows)
             if len(positions):
                 entries, garbage = with_removed(self.storage, self.snapshot, positions)
                 old = self.snapshot.manifest
                 self._commit(replace(old, version=old.version + 1, segments=tuple(entries), garbage=tuple(garbage)))
         return len(positions)
+
+    def chosen(
+        self,
+        where: Filter | Mapping[str, Any] | None = None,
+        paths: Iterable[str | Path] | str | Path | None = None,
+        rows: Iterable[int] | None = None,
+    ) -> list[Hit]:
+        """What :meth:`remove` would take out."""
+        return [self.hit(int(position)) for position in self._chosen(where, paths, rows)]
+
+    def _chosen(self, where: Any, paths: Any, rows: Iterable[int] | None) -> np.ndarray:
+        condition = Filter.of(where)
+        if condition.is_empty and paths is None and rows is None:
+            raise ValueError("remove needs a filter, paths or rows; to remove all, delete the gallery's folder")
+        mask = self.snapshot.mask(condition)
+        if rows is not None:
+            mask &= np.isin(self.snapshot.columns.row, list(rows))
+        if paths is not None:
+            mask &= self._below([paths] if isinstance(paths, str | Path) else list(paths))
+        return np.flatnonzero(mask)
 
     def compact(self) -> None:
         """Put a gallery in order: small segments become large ones, the places of removed rows go, and so does what
@@ -341,15 +357,68 @@ class Gallery:
     def hit(self, position: int, score: float = float("nan"), modality: str | None = None) -> Hit:
         """What is known of the row at a position of the snapshot, with its score for a query of a modality."""
         columns = self.snapshot.columns
+        seen = MODALITIES[columns.modality[position]]
+        means = self.score_model(modality, seen) if modality is not None and score == score else None
         return Hit(
             columns.path[position],
             score,
             columns.camera[position],
             time_text(float(columns.time[position])),
-            MODALITIES[columns.modality[position]],
+            seen,
             columns.id[position],
             int(columns.row[position]),
+            "" if means is None else means.verdict(score),
+            None if means is None else means.probability(score),
         )
+
+    def score_model(self, first: str, second: str) -> ScoreModel | None:
+        """What a score between images of two modalities means; None if no calibration says it."""
+        return None if self.calibration is None else self.calibration.kinds.get(kind_of(first, second))
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Keep a calibration with the gallery.
+
+        Raises:
+            ValueError: it was made with another encoder.
+        """
+        if wrong := differences(self.identity, calibration.identity):
+            raise ValueError(f"the calibration is of another encoder's scores: {wrong}")
+        calibration.save(self.path)
+        self.calibration = calibration
+
+    def trust(self, modality: str, gallery_modality: str | None = None) -> str:
+        """How far scores of queries of a modality may be trusted, in a sentence or two.
+
+        Args:
+            modality: of the queries.
+            gallery_modality: of the images that are looked at; None: whatever there are.
+        """
+        there = self.info_of_modalities()
+        parts = []
+        for other in [gallery_modality] if gallery_modality else sorted(there):
+            means = self.score_model(modality, other)
+            if means is None:
+                parts.append(f"{modality} queries in {other} images: {NOT_CALIBRATED}")
+                continue
+            expected = means.false_matches.value * there.get(other, 0)
+            parts.append(
+                f"{modality} queries in {other} images: from {means.threshold:.4f} on '{means.verdict(1.0)}', reached "
+                f"by {100 * means.true_matches.value:.1f} % of pairs of one person and by "
+                f"{100 * means.false_matches.value:.3g} % of pairs of two (95 %: "
+                f"{100 * means.false_matches.low:.3g} to {100 * means.false_matches.high:.3g} %), so among "
+                f"{there.get(other, 0):,} images of strangers by {expected:.1f}"
+            )
+        return "\n".join(parts)
+
+    def info_of_modalities(self) -> dict[str, int]:
+        """How many images there are of each modality."""
+        counts = np.bincount(self.snapshot.columns.modality[self.snapshot.alive], minlength=len(MODALITIES))
+        return {name: int(count) for name, count in zip(MODALITIES, counts, strict=True) if count}
+
+    @property
+    def intake(self) -> Intake:
+        """How its images are read."""
+        return Intake.of(self.identity.get("intake"))
 
     def hits(self, where: Filter | Mapping[str, Any] | None = None) -> list[Hit]:
         """All rows that meet a filter, without scores, in the order in which they were added."""
@@ -379,7 +448,7 @@ class Gallery:
             path=str(self.path),
             version=manifest.version,
             images=manifest.num_rows,
-            modalities=counts(columns.modality.astype(np.int64), MODALITIES),
+            modalities=self.info_of_modalities(),
             cameras=counts(columns.camera.codes, columns.camera.names),
             people=len(counts(columns.id.codes, columns.id.names)),
             since=time_text(float(times.min())) if len(times) else None,
@@ -390,6 +459,12 @@ class Gallery:
             segments=len(manifest.segments),
             places_of_removed=len(self.snapshot) - manifest.num_rows,
             unfinished=sum(len(segment) for segment in unfinished),
+            calibration=NOT_CALIBRATED
+            if self.calibration is None
+            else {
+                kind: f"threshold {means.threshold:.4f} for {means.wished:g} false matches; {self.calibration.source}"
+                for kind, means in self.calibration.kinds.items()
+            },
             bytes=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             identity=manifest.identity,
         )

@@ -34,7 +34,8 @@ class MadeUp:
     def __init__(self, num_people: int) -> None:
         rng = np.random.default_rng(0)
         self.basis = rng.normal(size=(RANK, DIM)).astype(np.float32) / DIM**0.5
-        self.centers = rng.normal(size=(num_people, RANK)).astype(np.float32)
+        self.centers = rng.standard_normal((num_people, RANK), dtype=np.float32)
+        self.noise = 0.1 * rng.standard_normal((SEGMENT, DIM), dtype=np.float32)
 
     def encode(self, images: Any, modality: str) -> np.ndarray:
         """There are no images."""
@@ -44,8 +45,8 @@ class MadeUp:
         """(num, DIM) float32 unit rows of random people."""
         rng = np.random.default_rng(seed)
         people = rng.integers(0, len(self.centers), num)
-        inside = self.centers[people] + 0.6 * rng.normal(size=(num, RANK)).astype(np.float32)
-        features = inside @ self.basis + 0.1 * rng.standard_normal((num, DIM), dtype=np.float32)
+        inside = self.centers[people] + 0.6 * rng.standard_normal((num, RANK), dtype=np.float32)
+        features = inside @ self.basis + self.noise[rng.permutation(SEGMENT)[:num]]
         return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
@@ -192,11 +193,11 @@ SMALL = [
 
 
 def engines(quick: bool, threads: int) -> Report:
-    """All engines over 50,000 rows of 2048 (with --quick 10,000), to which a tenth comes, and 100 queries, in batch and
+    """All engines over 50,000 rows of 2048 (with --quick 20,000), to which a tenth comes, and 100 queries, in batch and
     one alone, with and without a filter. The rows are made up: 20 a person, in 128 directions, with noise in all. An
     index is built by the first query; "memory" is the process's own, without the mapped features. Each engine has a
     process and a gallery of its own."""
-    rows = 10_000 if quick else 50_000
+    rows = 20_000 if quick else 50_000
     return compare([(engine, dtype, rows) for engine, dtype in SMALL], rows // 10, 100, threads)
 
 
