@@ -23,6 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from mscmreid.evaluation.embedding import embed
 from mscmreid.intake import Intake, decode
 from mscmreid.modalities import MODALITIES
+from mscmreid.retrieval.answers import verdict
 from mscmreid.retrieval.filters import Filter
 from mscmreid.retrieval.gallery import Gallery, Hit
 from mscmreid.serving.guard import Guard
@@ -32,10 +33,6 @@ STATIC = Path(__file__).parent / "static"
 FILES = {"page.css": "text/css", "page.js": "text/javascript", "map.js": "text/javascript", "icon.svg": "image/svg+xml"}
 SIZES = {"small": 256, "large": 768}
 MOST_POINTS, MOST_RESULTS, MOST_ROW = 5000, 200, 2**63 - 1
-NOT_ABSOLUTE = (
-    "This gallery has no calibration: a score is a cosine. It orders the images of one answer and says nothing about "
-    "how sure to be."
-)
 
 Modality = Literal["visible", "infrared"]
 Word = Annotated[str, Query(max_length=200)]
@@ -73,7 +70,9 @@ class Searcher:
                 self._info = version, self.gallery.info()
             return self._info[1]
 
-    def search(self, image: Image.Image | None, row: int | None, modality: str | None, top: int, where: Filter) -> tuple:
+    def search(
+        self, image: Image.Image | None, row: int | None, modality: str | None, top: int, where: Filter
+    ) -> tuple:
         """(what is known of the query, or None; hits) of an image or a row."""
         with self.lock:
             self.gallery.refresh()
@@ -226,8 +225,6 @@ def make_app(
             modalities=found["modalities"],
             since=found["since"],
             until=found["until"],
-            calibration=found.get("calibration"),
-            note="" if found.get("calibration") else NOT_ABSOLUTE,
             marks=str(marks.path.name),
             limits=dict(megabytes=limits.megabytes, megapixels=limits.megapixels, top=MOST_RESULTS),
         )
@@ -261,6 +258,8 @@ def make_app(
         marked = marks.of(key)
         return dict(
             query=dict(key=key, **({"card": card(query, {})} if query else {})),
+            verdict=verdict(hits),
+            trust=searcher.gallery.trust(modality or query.modality, where.modality),
             hits=[card(hit, marked) for hit in hits],
         )
 
@@ -272,9 +271,7 @@ def make_app(
             raise HTTPException(400, str(error)) from error
 
     @app.get("/image/{row}")
-    def image(
-        row: Annotated[int, InPath(ge=0, le=MOST_ROW)], size: Literal["small", "large"] = "small"
-    ) -> Response:
+    def image(row: Annotated[int, InPath(ge=0, le=MOST_ROW)], size: Literal["small", "large"] = "small") -> Response:
         found = decode(searcher.hit(row).path, own)
         found.thumbnail((SIZES[size], SIZES[size]))
         buffer = io.BytesIO()

@@ -41,7 +41,7 @@ def host_name(header: str) -> str:
 
 
 class Guard:
-    """ASGI middleware: known host, token, own header on POST, no body that says it is too long; security headers behind.
+    """ASGI middleware: known host, token, own header on POST, no body that is said to be too long; security headers.
 
     Args:
         app: what follows.

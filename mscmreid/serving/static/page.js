@@ -89,9 +89,7 @@ async function search(focus = false) {
     draw(answer.hits, true);
     const took = ((performance.now() - began) / 1000).toFixed(1);
     say(answer.hits.length ? `${answer.hits.length} of ${state.info.images.toLocaleString("en")} images in ${took} s` : "No image meets the filters.");
-    const found = answer.hits.some((hit) => hit.verdict && !hit.verdict.startsWith("below"));
-    const calibrated = answer.hits.some((hit) => hit.verdict);
-    note(calibrated ? (found ? "" : "Nobody here, likely: no image is above the threshold of the calibration.") : state.info.note || "There is no calibration for this pair of modalities: a score is a cosine and means nothing absolute.");
+    note(answer.trust, answer.verdict);
     if (focus) $("grid").querySelector(".pick")?.focus();
     map.mark(query.kind === "row" ? query.row : null);
   } catch (error) {
@@ -104,9 +102,12 @@ async function search(focus = false) {
   }
 }
 
-function note(text) {
-  $("note").textContent = text;
-  $("note").hidden = !text || state.tab !== "results";
+// How far to trust the scores, and of an open-set search whether anybody is above the threshold.
+function note(trust, verdict) {
+  const lines = [verdict && `${verdict[0].toUpperCase()}${verdict.slice(1)}.`, ...trust.split("\n")].filter(Boolean);
+  $("note").replaceChildren(...lines.map((textContent) => Object.assign(document.createElement("span"), { textContent })));
+  $("note").classList.toggle("nobody", verdict === "nobody here");
+  $("note").hidden = state.tab !== "results";
 }
 
 function busy(is, text) {
