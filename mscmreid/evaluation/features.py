@@ -229,7 +229,8 @@ class FeatureTable:
         modality = np.array([row["modality"] for row in rows])
         with _named(path):
             paths, feature = [row["path"] for row in rows], dict(feat_bn=features)
-            table = cls(paths, columns["pid"], columns["cam_id"], modality, feature, role=role)
+            pid, cam_id = np.array(columns["pid"]), np.array(columns["cam_id"])
+            table = cls(paths, pid, cam_id, modality, feature, role=role)
             table.check_varied()
         return table
 
