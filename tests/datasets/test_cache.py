@@ -16,7 +16,7 @@ import layouts
 import numpy as np
 import pytest
 
-from mscmreid.datasets import SYSUMM01, UndecodableImageError, load_image
+from mscmreid.datasets import SYSUMM01, UnreadableImageError, load_image
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.cache import cache_key, find_undecodable, open_or_build
 from mscmreid.datasets.listing import FolderScan, ImageRow
@@ -166,7 +166,7 @@ class TestUndecodable:
     def test_is_tried_again_in_case_the_reason_has_passed(self, root, monkeypatch):
         def no_permission(path, size, *resize):
             if path.endswith("07.png"):
-                raise UndecodableImageError(f"image {path!r} cannot be decoded: PermissionError")
+                raise UnreadableImageError(f"image {path!r} cannot be decoded: PermissionError")
             return load_image(path, size, *resize)
 
         with monkeypatch.context() as patch:
@@ -186,7 +186,7 @@ class TestDamagedImageInADataSet:
 
     @pytest.mark.parametrize("cache", [True, False])
     def test_stops_the_run_with_its_path(self, sysu, cache):
-        with pytest.raises(UndecodableImageError, match=str(sysu / "cam1/0003/0002.jpg")):
+        with pytest.raises(UnreadableImageError, match=str(sysu / "cam1/0003/0002.jpg")):
             dataset = SYSUMM01(str(sysu), split="test", image_size=SIZE, check_counts=False, cache=cache)
             for index in range(len(dataset)):
                 dataset[index]

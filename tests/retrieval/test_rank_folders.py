@@ -12,7 +12,7 @@ from PIL import Image
 from tool_modules import load_tool
 
 from mscmreid.apis import init_model
-from mscmreid.datasets.loading import Resize, UndecodableImageError, load_image
+from mscmreid.datasets.loading import Resize, UnreadableImageError, load_image
 from mscmreid.engine.runner.checkpoint import write_checkpoint
 from mscmreid.retrieval import ranked_lists as rank_module
 from mscmreid.retrieval.extract import extract_table, stream_features
@@ -171,17 +171,17 @@ def test_images_that_cannot_be_decoded_stop_or_are_left_out(model, tmp_path):
     for i in range(5):
         Image.new("RGB", (8, 16), (50 * i, 10, 10)).save(tmp_path / f"{i}.png")
     (tmp_path / "2.png").write_bytes(b"no image")
-    with pytest.raises(UndecodableImageError, match=r"2\.png"):
+    with pytest.raises(UnreadableImageError, match=r"2\.png"):
         extract_folder(model, tmp_path, "visible", tmp_path / ".c", batch_size=2)
     found = extract_folder(model, tmp_path, "visible", tmp_path / ".c", batch_size=2, on_error="skip")
     assert found.undecodable == ["2.png"] and found.paths == ["0.png", "1.png", "3.png", "4.png"]
     expected = model.extract_features(normalised(model, [tmp_path / p for p in found.paths]), "visible")
     np.testing.assert_allclose(np.concatenate(found.shards), expected["feat_bn"].numpy(), atol=1e-5)
-    with pytest.raises(UndecodableImageError, match=r"2\.png"):  # a shard made with 'skip' does not hide it
+    with pytest.raises(UnreadableImageError, match=r"2\.png"):  # a shard made with 'skip' does not hide it
         extract_folder(model, tmp_path, "visible", tmp_path / ".c", batch_size=2)
     for path in tmp_path.glob("*.png"):
         path.write_bytes(b"no image")
-    with pytest.raises(UndecodableImageError, match="none of the 5 images"):
+    with pytest.raises(UnreadableImageError, match="none of the 5 images"):
         extract_folder(model, tmp_path, "visible", tmp_path / ".c", on_error="skip")
 
 
