@@ -16,9 +16,9 @@ from mmengine.logging import print_log
 from mscmreid.cores import available_cores
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
-from mscmreid.datasets.loading import Resize, UnreadableImageError, check_size
+from mscmreid.datasets.loading import Resize, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
-from mscmreid.intake import PUBLISHED, Intake, list_reasons
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, list_reasons
 
 
 class ReIDDataset(BaseDataset):

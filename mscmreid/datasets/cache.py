@@ -34,9 +34,9 @@ from mmengine.logging import print_log
 from mscmreid.arrays import check_digest, checksum, content_digest, map_npy
 from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
-from mscmreid.datasets.loading import LANCZOS, Resize, UnreadableImageError, load_image
+from mscmreid.datasets.loading import LANCZOS, Resize, load_image
 from mscmreid.gate import DamagedFileError, damaged, read_json
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.progress import Progress
 
 FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums

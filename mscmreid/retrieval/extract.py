@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from mscmreid.cores import available_cores
-from mscmreid.datasets.loading import Resize, UnreadableImageError, check_size, make_sample
+from mscmreid.datasets.loading import Resize, check_size, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.intake import decode as decode_image
 from mscmreid.progress import Progress
 

@@ -16,11 +16,12 @@ import layouts
 import numpy as np
 import pytest
 
-from mscmreid.datasets import SYSUMM01, UnreadableImageError, load_image
+from mscmreid.datasets import SYSUMM01, load_image
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.cache import cache_key, find_undecodable, open_or_build
 from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.gate import DamagedFileError
+from mscmreid.intake import UnreadableImageError
 
 SIZE = (16, 8)
 

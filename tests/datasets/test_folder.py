@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mscmreid.datasets import (
-    CrossModalityBatchSampler,
-    FolderReID,
-    PlainFolder,
-    UnreadableImageError,
-    list_images,
-    load_image,
-)
+from mscmreid.datasets import CrossModalityBatchSampler, FolderReID, PlainFolder, list_images, load_image
+from mscmreid.intake import UnreadableImageError
 
 SIZE = (16, 8)
 LINES = [

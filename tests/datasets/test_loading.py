@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mscmreid.datasets import SYSUMM01, LoadImage, UnreadableImageError, load_image, reid_collate
+from mscmreid.datasets import SYSUMM01, LoadImage, load_image, reid_collate
 from mscmreid.engine.runner.runner import ReIDRunner
+from mscmreid.intake import UnreadableImageError
 from mscmreid.registry import FUNCTIONS
 
 SIZE = (16, 8)
