@@ -114,7 +114,7 @@ class FolderReID(ReIDDataset):
             raise ValueError(
                 f"{where}: {len(shared)} of {len(test)} test people are training people too, such as {first} "
                 f"({training[first]} and {test[first]}). Take them out of one, or, where that is meant, set "
-                "allow_shared_people=True in the data set's config"
+                "allow_shared_people=True in every data set of the config"
             )
 
     def _scan_folders(self, folders: FolderScan) -> list[ImageRow]:
