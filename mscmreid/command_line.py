@@ -1,4 +1,4 @@
-"""What all tools share: their options, how a mistake and Ctrl-C are told, and the command ``mscmreid TOOL ...``.
+"""What all tools share: their options, how a mistake and a signal are told, and the command ``mscmreid TOOL ...``.
 
 Nothing heavy is imported here, so that an interruption while a tool is still importing is told as well.
 """
@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mscmreid.interruption import end_of, kept_when_interrupted, listen, stderr_line
 from mscmreid.resources import shipped
+from mscmreid.tables import plain
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C (SIGINT), as shells give it."""
 HEAD_START = 5.0
 """Seconds that the other processes of a run leave to the first to tell what they all found."""
 
@@ -128,9 +128,9 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
+    """The message of an exception without line breaks and control characters."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+    return plain(" ".join(line.strip() for line in text.splitlines() if line.strip())) or type(error).__name__
 
 
 def process_number() -> int:
@@ -144,16 +144,19 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
 
     A user's mistake (:func:`is_mistake`) is one line on stderr and status 1, with its traceback if ``--debug`` is
     among the arguments; of several processes the first tells it, another only if the first did not end the run.
-    Ctrl-C is status 130. Any other exception is a bug and keeps its traceback.
+    Ctrl-C and SIGTERM are a line that says what is kept, status 130 and 143. Any other exception is a bug and keeps its
+    traceback.
     """
     number = process_number()
+    listen(tells=number == 0)
     try:
-        status = main()
+        with kept_when_interrupted(lambda: ""):  # errors behind a signal are that signal
+            status = main()
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        status, line = end_of(stop)
         if number == 0:
-            print("interrupted", file=sys.stderr, flush=True)
-        status = INTERRUPTED
+            stderr_line(line)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -165,7 +168,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         if "--debug" in sys.argv:
             traceback.print_exc()
         where = f" (process {number})" if number else ""
-        print(f"error{where}: {one_line(error)}", file=sys.stderr, flush=True)
+        stderr_line(f"error{where}: {one_line(error)}")
         status = 1
     _end(status or 0)
 

@@ -5,7 +5,11 @@ missing. ``locations`` name the packages whose import registers the components; 
 first look-up, so importing this module costs nothing.
 """
 
+from typing import Any
+
 from mmengine import registry as root
+
+from mscmreid.near_names import did_you_mean
 
 _DATA = ["mscmreid.datasets"]
 _MODELS = ["mscmreid.models"]
@@ -14,8 +18,29 @@ _EVALUATION = ["mscmreid.evaluation.metric"]
 _VIEWS = ["mscmreid.models", "mscmreid.datasets"]
 
 
-def _child(name: str, parent: root.Registry, locations: list[str]) -> root.Registry:
-    return root.Registry(name, parent=parent, scope="mscmreid", locations=locations)
+class NamingRegistry(root.Registry):
+    """MMEngine's registry, whose error over a type that is not there names those that are like it."""
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """MMEngine's.
+
+        Raises:
+            KeyError: the type is not registered.
+        """
+        try:
+            return super().build(cfg, *args, **kwargs)
+        except KeyError as error:
+            kind, unknown, _ = str(error.args[0] if error.args else "").partition(" is not in the ")
+            if not unknown or "registered as expected" not in str(error):
+                raise
+            own = sorted(self.module_dict)
+            near = did_you_mean(kind.rpartition(".")[2], {*own, *(self.parent.module_dict if self.parent else ())})
+            there = f"; there are {', '.join(own)}" if own and not near else ""
+            raise KeyError(f"{kind} is not in the registry of mscmreid's {self.name}s{near or there}") from None
+
+
+def _child(name: str, parent: root.Registry | None, locations: list[str]) -> root.Registry:
+    return NamingRegistry(name, parent=parent, scope="mscmreid", locations=locations)
 
 
 DATASETS = _child("dataset", root.DATASETS, _DATA)
@@ -44,5 +69,5 @@ VISUALIZERS = _child("visualizer", root.VISUALIZERS, _ENGINE)
 VISBACKENDS = _child("vis_backend", root.VISBACKENDS, _ENGINE)
 LOG_PROCESSORS = _child("log_processor", root.LOG_PROCESSORS, _ENGINE)
 # MMEngine has no registry of corruptions to be a child of.
-CORRUPTIONS = root.Registry("corruption", scope="mscmreid", locations=["mscmreid.corruptions"])
+CORRUPTIONS = _child("corruption", None, ["mscmreid.corruptions"])
 INFERENCERS = _child("inferencer", root.INFERENCERS, _ENGINE)

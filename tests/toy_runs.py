@@ -51,6 +51,36 @@ def toy_run(data_root: str | Path, work_dir: str | Path, **options) -> Config:
     return load_config(ROOT / "configs" / "mscm_synthetic.py", base)
 
 
+def published_run(config: str, data_root: str | Path, work_dir: str | Path, options: Mapping[str, Any]) -> Config:
+    """``configs/<config>.py`` with its own schedule at 32 x 16, three epochs of four steps, all of them logged.
+
+    ``options`` are those of ``load_config``: what makes its network small, at least.
+    """
+    from mscmreid.apis import load_config
+
+    base = {
+        "data_root": str(data_root),
+        "work_dir": str(work_dir),
+        "experiment_name": Path(work_dir).name,
+        "image_size": (32, 16),
+        "model.head.num_classes": 6,
+        "optim_wrapper.dtype": "float32",
+        "train_dataloader.num_workers": 0,
+        "val_dataloader.num_workers": 0,
+        "train_dataloader.dataset.check_counts": False,
+        "val_dataloader.dataset.check_counts": False,
+        "train_dataloader.batch_sampler.num_ids": 2,
+        "train_dataloader.batch_sampler.num_instances": 2,
+        "train_dataloader.batch_sampler.num_batches": 4,
+        "train_cfg.max_epochs": 3,
+        "train_cfg.val_begin": 3,
+        "default_hooks.logger.interval": 1,
+        "visualizer.vis_backends": [dict(type="LocalVisBackend")],
+        "log_level": "WARNING",
+    }
+    return load_config(ROOT / "configs" / f"{config}.py", base | dict(options))
+
+
 def logged_scalars(work_dir: str | Path) -> dict[tuple[str, int], dict]:
     """(kind, step) -> logged values, without times and memory; of an iteration that was replayed, the last.
 

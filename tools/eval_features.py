@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, blend=A, ... (default: all in the file)")
     parser.add_argument("--memory", type=int, default=1024, help="MiB for ranking beyond the features (default 1024)")
     parser.add_argument("--format", choices=list(FORMATS), default="terminal")
-    parser.add_argument("--out-json", help="write the results here")
+    parser.add_argument("--out-json", help="write the results here, and per-query values beside them")
     return parser.parse_args(argv)
 
 
@@ -39,11 +39,12 @@ def main(argv: list[str] | None = None) -> None:
         rerank=args.rerank,
         memory_bytes=args.memory << 20,
         with_cameras=bool(args.out_json),
+        with_intervals=True,
     )
     results = [evaluation.result for evaluation in evaluations]
     print(FORMATS[args.format](results))
     if args.out_json:
-        save_results(results, args.out_json)
+        save_results(results, args.out_json, [evaluation.per_query(table) for evaluation in evaluations])
 
 
 if __name__ == "__main__":

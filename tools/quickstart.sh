@@ -13,7 +13,9 @@ config=configs/mscm_synthetic.py
 if [ ! -d data/synthetic ]; then
   "$python" tools/make_synthetic.py data/synthetic --layout sysu --contact-sheet "$out/people.png"
 fi
-"$python" tools/train.py "$config" --work-dir "$out" --cfg-options randomness.seed="$seed"
+resume=()
+if [ -e "$out/last_checkpoint" ]; then resume=(--resume); fi  # run again, it goes on where it was
+"$python" tools/train.py "$config" --work-dir "$out" ${resume[@]+"${resume[@]}"} --cfg-options randomness.seed="$seed"
 "$python" tools/test.py "$config" "$(cat "$out/last_checkpoint")" --work-dir "$out/test" --out-features "$out/features.npz"
-"$python" tools/analysis_tools/draw_rankings.py "$out/features.npz" "$out/rankings.png" --dataset sysu --baselines --config "$config"
+"$python" tools/analysis_tools/draw_rankings.py "$out/features.npz" "$out/rankings.png" --data-root data/synthetic --dataset sysu --baselines --config "$config"
 echo "done in $((SECONDS - start)) s: numbers in $out/test, pictures $out/rankings.png and, of the people, $out/people.png"

@@ -18,6 +18,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="go on from the last intact checkpoint of the work folder, or from PATH",
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew in a work folder with checkpoints, which are deleted"
+    )
+    parser.add_argument(
+        "--preemptible",
+        action="store_true",
+        help="on SIGTERM write a checkpoint in mid-epoch, from which --resume goes on to the same bits",
+    )
+    parser.add_argument(
         "--amp", nargs="?", const="fp16", choices=["fp16", "bf16", "none"], help="precision, instead of the config's"
     )
     return parser.parse_args(argv)
@@ -29,7 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     from mscmreid.engine.runner.processes import leave_group
 
     cfg = load_config(args.config, args.cfg_options)
-    train(cfg, work_dir=args.work_dir, resume=args.resume, amp=args.amp, launcher=args.launcher)
+    names = ("work_dir", "resume", "amp", "launcher", "overwrite", "preemptible")
+    train(cfg, **{name: getattr(args, name) for name in names})
     leave_group()
 
 

@@ -1,6 +1,6 @@
 # What every run shares: runner, hooks, logging, randomness.
 default_scope = 'mscmreid'
-runner_type = 'ReIDRunner'
+runner_type = 'mscmreid.ReIDRunner'  # found by RUNNERS.build(cfg) in any script
 
 default_hooks = dict(
     runtime_info=dict(type='DeferredScalarsHook'),

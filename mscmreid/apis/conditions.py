@@ -21,6 +21,7 @@ from mscmreid.engine.runner.runner import ReIDRunner
 from mscmreid.evaluation.conditions import family_table, severity_table, summarize
 from mscmreid.evaluation.results import SCHEMA_VERSION, Result, load_results, save_results
 from mscmreid.fileio import write_text
+from mscmreid.interruption import kept_when_interrupted
 from mscmreid.structures import MODALITIES
 from mscmreid.visualization.condition_chart import draw_conditions, require_matplotlib
 
@@ -119,7 +120,10 @@ def test_conditions(
         print_log(f"{len(conditions) - len(todo[0])} of {len(conditions)} conditions are in {folder}", "current")
     start = time.monotonic()
     for number, condition in enumerate(todo[0], start=1):
-        results = _run(runner, condition)
+        with kept_when_interrupted(
+            lambda: f"conditions that are finished are kept in {folder}; the same command goes on"
+        ):
+            results = _run(runner, condition)
         if is_main_process():
             save_results(results, folder / f"{condition.name}.json")
             found[condition] = results

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import inspect
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pprint import pformat
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from mscmreid.engine.runner.config_check import SHARED, check_config, drop_variables, path_of, top_level_keys
+from mscmreid.near_names import did_you_mean
 from mscmreid.resources import find_config
 
 WHERE_AND_HOW = {
@@ -24,13 +25,9 @@ WHERE_AND_HOW = {
 }
 """Keys that say where and how a run goes, not what it computes."""
 
-SHARED = {"data_root", "split_id", "image_size"}
-MORE_KEYS = {
-    *("runner_type", "custom_imports", "load_strict", "cache_dir", "compile", "sync_bn", "find_unused_parameters"),
-    *("model_wrapper_cfg", "strategy", "stages", "frozen", "stage"),
-}
-"""Top-level keys that a config may have, besides the arguments of MMEngine's Runner and :data:`SHARED`."""
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+MEANT = 0.75
+"""Likeness from which on a name that is not there is taken for a misspelt one, and not for a new one."""
 
 
 class PlainTextConfig(Config):
@@ -50,8 +47,8 @@ class PlainTextConfig(Config):
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config and apply options.
 
-    Three short names at the top level reach every place where the value is needed: ``data_root``, ``split_id`` (all
-    data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
+    Short names at the top level reach every place where the value is needed: ``data_root``, ``split_id``, ``cache_dir``
+    (all data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
 
     Args:
         config: a file, the name of a config that comes with the package (:func:`mscmreid.resources.find_config`), or a
@@ -62,7 +59,9 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read; an option has a name or a value that cannot be meant
-            (:func:`check_options`); a part of the config says another image size than its top level.
+            (:func:`check_options`), or a key of the config has
+            (:func:`mscmreid.engine.runner.config_check.check_config`); a part of the config says another image size
+            than its top level.
     """
     if isinstance(config, Config):
         cfg = config.copy()
@@ -72,27 +71,36 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             cfg = Config.fromfile(str(path))
         except Exception as error:  # a config is the user's code: whatever goes wrong in it
             raise ValueError(f"config {path}: {type(error).__name__}: {error}") from error
-    cfg = PlainTextConfig(
-        cfg.to_dict(), cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables)
-    )
+    content = cfg.to_dict()
+    variables = drop_variables(content, cfg.filename)
+    cfg = PlainTextConfig(content, cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables))
     options = dict(options or {})
-    check_options(cfg, options)
+    check_options(cfg, options, variables)
     for key in SHARED & set(options):
         for place in _places(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError, AssertionError) as error:  # such as a key below a number or a list
+        raise ValueError(f"option {', '.join(options)}: it does not fit into the config: {error}") from error
     spread_shared(cfg)
-    cfg.setdefault("runner_type", "ReIDRunner")
+    cfg.setdefault("runner_type", "mscmreid.ReIDRunner")
     cfg.setdefault("default_scope", "mscmreid")
+    check_config(cfg)
+    for name in cfg.get("stages") or ():
+        stage_config(cfg, name)
     return cfg
 
 
 def spread_shared(cfg: Config) -> None:
-    """Write ``data_root``, ``split_id`` and ``image_size`` of the top level where they are needed and not said.
+    """Write the short names of the top level (:data:`SHARED`) where they are needed and not said.
 
     Raises:
-        ValueError: a part of the config says another image size.
+        ValueError: it is no image size, or a part of the config says another one.
     """
+    size = cfg.get("image_size", (0, 0))
+    if not (isinstance(size, list | tuple) and [type(v) for v in size] == [int, int]):
+        raise ValueError(f"config: image_size must be height and width such as (384, 192), found {size!r}")
     for key in sorted(SHARED & set(cfg)):
         for place in _places(cfg, key):
             part = functools.reduce(lambda level, name: level[name], place.split("."), cfg)
@@ -112,7 +120,7 @@ def stage_config(cfg: Config, name: str) -> Config:
         name: of a stage.
 
     Raises:
-        ValueError: there is no such stage.
+        ValueError: there is no such stage, or its config has a key or value that cannot be meant.
     """
     stages = cfg.get("stages") or {}
     if name not in stages:
@@ -124,6 +132,10 @@ def stage_config(cfg: Config, name: str) -> Config:
     merged["stage"] = name
     staged = type(cfg)(merged, cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables))
     spread_shared(staged)
+    try:
+        check_config(staged)
+    except ValueError as error:
+        raise ValueError(f"stage {name!r}: {error}") from error
     return staged
 
 
@@ -146,25 +158,31 @@ def _places(cfg: Config, key: str) -> list[str]:
     return [*loaders, *(["model.backbone"] if backbone else [])]
 
 
-def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+def check_options(cfg: Config, options: Mapping[str, Any], variables: Sequence[str] = ()) -> None:
     """Refuse options that cannot be meant: they would be kept and never read, or fail far from here.
 
     Args:
         cfg: what they are for.
         options: dotted names -> values.
+        variables: names that other keys of the config were built from.
 
     Raises:
         ValueError: a top-level name that nothing reads, a name with a part that is nearly one of the config's, text in
             the place of a number, a number in the place of a list, and the like. Names the option.
     """
-    top_level = {*cfg, *inspect.signature(Runner.__init__).parameters, *MORE_KEYS, *SHARED} - {"self"}
+    top_level = {*cfg, *top_level_keys()}
     for name, value in options.items():
         first, *_ = *parents, last = name.split(".")
+        if first in variables:
+            raise ValueError(
+                f"option {name}: {first} is a variable of the config, and the keys built from it have its value "
+                "already: set those keys, or change the file"
+            )
         if first not in top_level:
-            raise ValueError(f"option {name}: no config has the key {first!r}{_close(first, top_level)}")
+            raise ValueError(f"option {name}: no config has the key {first!r}{did_you_mean(first, top_level)}")
         place: Any = cfg._cfg_dict
         for i, part in enumerate(parents):
-            if isinstance(place, Mapping) and part not in place and (close := _close(part, place)):
+            if isinstance(place, Mapping) and part not in place and (close := did_you_mean(part, place, MEANT)):
                 raise ValueError(f"option {name}: no {part!r} in {'.'.join(parents[:i]) or 'the config'}{close}")
             if isinstance(place, Sequence) and part.isdigit() and int(part) < len(place):
                 place = place[int(part)]
@@ -194,9 +212,23 @@ def _wanted(present: Any, value: Any) -> str | None:
     return None
 
 
-def _close(name: str, names: Any) -> str:
-    close = get_close_matches(name, [str(n) for n in names], 1, cutoff=0.75)
-    return f"; did you mean {close[0]!r}?" if close else ""
+@contextmanager
+def naming_the_part(cfg: Config) -> Iterator[None]:
+    """An error over a part of the config that is built inside says where that part stands.
+
+    Args:
+        cfg: what is built from.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        parts = [frame.f_locals.get("cfg") for frame in frames if frame.f_code.co_name == "build_from_cfg"]
+        paths = (path_of(part, cfg) for part in reversed(parts) if isinstance(part, Mapping) and "type" in part)
+        path = next((path for path in paths if path), None)
+        if path and error.args and isinstance(error.args[0], str) and path not in error.args[0]:
+            error.args = (f"config: {path}: {error.args[0]}", *error.args[1:])
+        raise
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str | None = None) -> None:
@@ -220,7 +252,10 @@ def drop_missing_backends(cfg: Config) -> str | None:
 
 def config_hash(cfg: Config) -> str:
     """12 hexadecimal digits that two configs share if they compute the same, wherever data and results lie."""
-    return hashlib.sha256(repr(_what(cfg.to_dict())).encode()).hexdigest()[:12]
+    content = cfg.to_dict()
+    if isinstance(content.get("runner_type"), str):
+        content["runner_type"] = content["runner_type"].removeprefix("mscmreid.")  # the same, in every script
+    return hashlib.sha256(repr(_what(content)).encode()).hexdigest()[:12]
 
 
 def _what(value: Any) -> Any:

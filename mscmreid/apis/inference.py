@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from mscmreid.apis.config import config_of_stage, load_config
+from mscmreid.apis.config import config_of_stage, load_config, naming_the_part
 from mscmreid.engine.runner.checkpoint import load_weights, read_checkpoint, state_dict_of
 from mscmreid.registry import MODELS
 
@@ -33,7 +33,8 @@ def init_model(
     """
     content = {} if checkpoint is None else read_checkpoint(checkpoint)
     cfg = config_of_stage(load_config(config), content.get("meta", {}))
-    model = MODELS.build(cfg.model)
+    with naming_the_part(cfg):
+        model = MODELS.build(cfg.model)
     if checkpoint is None:
         print_log("init_model: no checkpoint given, the weights are random", "current")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mscmreid.apis.config import drop_missing_backends, set_work_dir, stage_config
+from mscmreid.apis.config import drop_missing_backends, naming_the_part, set_work_dir, stage_config
 from mscmreid.engine.runner.checkpoint import (
     STAGES,
     find_checkpoints,
@@ -20,7 +21,10 @@ from mscmreid.engine.runner.checkpoint import (
     read_checkpoint,
     trained_checkpoint,
 )
+from mscmreid.engine.runner.ownership import owned, require_empty
+from mscmreid.engine.runner.processes import launcher_rank
 from mscmreid.fileio import write_text
+from mscmreid.interruption import kept_when_interrupted
 from mscmreid.registry import RUNNERS
 
 AMP = {"fp16": "float16", "bf16": "bfloat16", "none": "float32"}
@@ -32,8 +36,12 @@ def train(
     resume: str | None = None,
     amp: str | None = None,
     launcher: str = "none",
+    overwrite: bool = False,
+    preemptible: bool = False,
 ) -> Runner:
     """Train the model of a config, stage after stage where it has ``stages``.
+
+    The work folder belongs to this training while it lasts: a second one in it is refused.
 
     Args:
         cfg: of :func:`mscmreid.apis.load_config`.
@@ -43,17 +51,50 @@ def train(
             none), a path from that file. With stages: in the stage that has not come to its end, or is the file's.
         amp: 'fp16', 'bf16' or 'none', instead of the config's precision.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        overwrite: delete the checkpoints of an earlier training in the work folder.
+        preemptible: on SIGTERM write a checkpoint, in the middle of an epoch if need be, see
+            :class:`mscmreid.engine.PreemptionHook`.
 
     Returns:
         The runner (of the last stage), after training.
+
+    Raises:
+        FolderInUseError: another process trains in the work folder.
+        ValueError: the work folder has checkpoints, and neither ``resume`` nor ``overwrite`` says what to do with them.
     """
     set_work_dir(cfg, work_dir)
     cfg.launcher = launcher
-    if not cfg.get("stages"):
-        return _train(cfg, resume, amp)
+    if overwrite and resume is not None:
+        raise ValueError("--overwrite begins anew, --resume goes on: choose one of them")
+    # of the processes of one run the first owns the folder for all
+    is_first = launcher_rank(launcher) == 0
+    with owned(cfg.work_dir) if is_first else nullcontext():
+        elsewhere = resume not in (None, "auto") and Path(resume).parent.resolve() != Path(cfg.work_dir).resolve()
+        if is_first and (resume is None or (elsewhere and not cfg.get("stages"))):
+            require_empty(cfg.work_dir, list(cfg.get("stages") or ()), overwrite)
+        if preemptible:
+            cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="PreemptionHook")]
+        with kept_when_interrupted(lambda: _kept(Path(cfg.work_dir), list(cfg.get("stages") or ()))):
+            return _train_stages(cfg, resume, amp) if cfg.get("stages") else _train(cfg, resume, amp)
 
+
+def _kept(folder: Path, stages: Sequence[str]) -> str:
+    """What an interrupted training leaves, and how to go on."""
+    parts = [folder, *(folder / stage for stage in stages)]
+    found = [path for part in parts for path in find_checkpoints(part)]
+    if not found:
+        return f"no checkpoint was written in {folder} yet; start again"
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    return f"{newest} is kept; the same command with --resume goes on from there"
+
+
+def _train_stages(cfg: Config, resume: str | None, amp: str | None) -> Runner:
+    """Train stage after stage."""
     folder, names = Path(cfg.work_dir), list(cfg.stages)
     finished = _stages_before(names, folder, resume)
+    if launcher_rank(cfg.launcher) == 0:
+        for name in names[len(finished) + 1 :]:  # they begin anew, and not in hours but now it is told if they cannot
+            require_empty(folder / name)
     runner: Any = None
     for name in names[len(finished) :]:
         staged = stage_config(cfg, name)
@@ -120,8 +161,9 @@ def _train(cfg: Config, resume: str | None, amp: str | None) -> Runner:
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
     message = drop_missing_backends(cfg)
-    runner = RUNNERS.build(cfg)
-    if message:
-        runner.logger.warning(message)
-    runner.train()
+    with naming_the_part(cfg):
+        runner = RUNNERS.build(cfg)
+        if message:
+            runner.logger.warning(message)
+        runner.train()
     return runner

@@ -18,7 +18,7 @@ from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, list_reasons
 
 
 class ReIDDataset(BaseDataset):
@@ -27,7 +27,7 @@ class ReIDDataset(BaseDataset):
     A row has ``img_path`` (absolute), ``pid``, ``cam_id``, ``modality`` and, in a training split, ``label`` (0..C-1 in
     the order of pids). Rows are ordered by pid, camera, file name. An item is
     ``dict(inputs=(3, H, W) uint8 tensor, data_samples=ReIDDataSample)``. ``metainfo`` has ``dataset_name``, ``split``,
-    ``subset``, ``data_root`` and, in a training split, ``num_classes``.
+    ``subset``, ``data_root``, ``people`` (name of the data set -> its pids) and, in a training split, ``num_classes``.
 
     A subclass sets ``NAME``, ``SPLITS``, ``INTAKE`` (how its images are read) and ``published``, and implements
     ``scan`` (and ``belongs``).
@@ -49,6 +49,8 @@ class ReIDDataset(BaseDataset):
             frames. None: as the data set's published pipelines do; one's own images upright.
         name: what results and logs call the data set, where it is not the one that its layout is from; None means
             ``NAME``, or the folder's name for a class without one.
+        allow_shared_people: of data that is validated or tested on: people of it may be among those that were trained
+            on, and the numbers then say less. Otherwise that is an error.
         indices: take only the first n (int) or these rows.
         lazy_init: look at the disk at ``full_init`` and not at once.
 
@@ -75,6 +77,7 @@ class ReIDDataset(BaseDataset):
         on_error: str = "raise",
         intake: Intake | Mapping[str, Any] | None = None,
         name: str | None = None,
+        allow_shared_people: bool = False,
         indices: int | Sequence[int] | None = None,
         lazy_init: bool = False,
     ) -> None:
@@ -114,6 +117,8 @@ class ReIDDataset(BaseDataset):
             data_root=self.data_root,
             resize=str(self.resize),
         )
+        if allow_shared_people:
+            self._metainfo["allow_shared_people"] = True
         if self.intake != PUBLISHED:
             self._metainfo["intake"] = asdict(self.intake)
         if not lazy_init:
@@ -151,6 +156,7 @@ class ReIDDataset(BaseDataset):
         if undecodable:
             self._handle_undecodable(undecodable)
             chosen = [position for position in chosen if images[position].path not in undecodable]
+        self._metainfo["people"] = {self.name: sorted({images[i].pid for i in chosen if images[i].pid >= 0})}
         labels = self._labels([images[position] for position in chosen])
         return [self._info(images[position], position, labels) for position in chosen]
 
@@ -193,7 +199,9 @@ class ReIDDataset(BaseDataset):
         owner = self.owner(info)
         info.update(image_size=owner.image_size, resize=owner.resize, intake=owner.intake, data_root=owner.data_root)
         if owner.cache is not None:
-            info["image"] = owner.cache[info["cache_row"]]
+            image = owner.cache.get(info["cache_row"])
+            if image is not None:  # else it is decoded from its file
+                info["image"] = image
         return self.pipeline(info)
 
     def owner(self, info: Mapping) -> ReIDDataset:
@@ -271,11 +279,12 @@ class ReIDDataset(BaseDataset):
         return {}
 
     def _handle_undecodable(self, undecodable: dict[str, str]) -> None:
-        shown = "\n".join(list(undecodable.values())[:10])
-        text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded:\n{shown}"
+        text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded: "
         if self.on_error == "raise":
-            raise UndecodableImageError(f"{text}\nIn testing, on_error='skip' leaves them out and counts them")
-        _log(f"{text}\nThey are left out: {len(undecodable)} skipped", logging.WARNING)
+            cure = "Mend them, or take them out; in testing, on_error='skip' leaves them out and counts them"
+            raise UndecodableImageError(f"{text}{list_reasons(undecodable)}. {cure}", undecodable)
+        every = list_reasons(undecodable, most=None)
+        _log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
 
 
 def find_data_root(data_root: str | None, name: str) -> str:

@@ -6,6 +6,9 @@ relative path, bytes and modification time and of the target size, so a changed 
 stays until somebody deletes it). It is written to a temporary name and moved into place, under a lock that the
 operating system takes back from a process that dies: several processes may ask for it at the same moment, one builds
 it, and a killed one leaves nothing that could be mistaken for a cache.
+
+The description holds a checksum of every image and one of itself. A process compares an image when it first reads it;
+one that differs is decoded from its file instead, and the description goes, so that the next run builds the cache anew.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 
@@ -28,14 +31,18 @@ import PIL
 from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 
+from mscmreid.arrays import check_digest, checksum, content_digest, map_npy
 from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import LANCZOS, Resize, UndecodableImageError, load_image
+from mscmreid.gate import DamagedFileError, damaged, read_json
 from mscmreid.intake import PUBLISHED, Intake
 from mscmreid.progress import Progress
 
-FORMAT = 2  # 1 was (N, 3, H, W)
+FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums
 CHUNK = 16  # images that a worker decodes before it writes
+DIGEST = "content_sha256"
+REMEDY = "The next run that is started builds it anew"
 
 
 class ImageCache:
@@ -46,29 +53,113 @@ class ImageCache:
     Attributes:
         path: the ``.npy`` file.
         undecodable: relative path -> reason, for images that could not be decoded (their pixels are 0).
+
+    Raises:
+        FileNotFoundError: a file of the two is missing.
+        DamagedFileError: one is damaged, which the checksum of the description or the length of the other shows.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with open(_description_path(path), encoding="utf-8") as file:
-            self.undecodable: dict[str, str] = json.load(file)["undecodable"]
+        self.undecodable: dict[str, str] = _read_description(path)["undecodable"]
+        self._forget()
+
+    def _forget(self) -> None:
         self._map: np.ndarray | None = None
+        self._checksums: np.ndarray | None = None
+        self._seen = bytearray()  # for each row, whether this process has compared it
+        self._said: set[str] = set()
 
     @property
     def images(self) -> np.ndarray:
-        """(N, H, W, 3) uint8, read-only, mapped on first use."""
+        """(N, H, W, 3) uint8, read-only, mapped on first use; nothing is compared."""
         if self._map is None:
-            self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            self._map = map_npy(self.path, "an image cache")
         return self._map
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        return self.images[row].transpose(2, 0, 1)
+        """The image of a row, compared with its checksum when this process first asks for it.
+
+        Raises:
+            DamagedFileError: it differs. The description is deleted, so that the next run builds the cache anew.
+        """
+        image = self.images[row]
+        if self._checksums is None:
+            try:
+                self._checksums = _checksums_of(_read_description(self.path))
+            except FileNotFoundError as error:
+                raise damaged(self.path, "another process found damage in it", REMEDY) from error
+            self._seen = bytearray(len(self._checksums))
+        if not self._seen[row]:
+            if checksum(image) != self._checksums[row]:
+                with contextlib.suppress(OSError):
+                    os.remove(_description_path(self.path))
+                raise damaged(self.path, f"image {row} differs from its checksum", REMEDY)
+            self._seen[row] = 1
+        return image.transpose(2, 0, 1)
+
+    def get(self, row: int) -> np.ndarray | None:
+        """The image of a row, or None where it is damaged, which is said once."""
+        try:
+            return self[row]
+        except DamagedFileError as error:
+            if str(error) not in self._said:
+                _log(f"{error} Until then such images are decoded from their files", logging.WARNING)
+            self._said.add(str(error))
+            return None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_map": None}
+        return dict(path=self.path, undecodable=self.undecodable)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+
+def write_description(
+    path: str,
+    checksums: np.ndarray,
+    size: tuple[int, int],
+    undecodable: Mapping[str, str],
+    resize: object = LANCZOS,
+    temporary: str | None = None,
+) -> None:
+    """Write what lies beside a cache: what it is made of, (N,) uint64 checksums of its images, a digest of it all.
+
+    Args:
+        path: of the ``.npy`` file.
+        temporary: where it is written to before it is moved into place.
+    """
+    content = dict(
+        format=FORMAT,
+        images=len(checksums),
+        size=list(size),
+        resize=f"RGB, Pillow {resize}",
+        pillow=PIL.__version__,
+        undecodable=dict(undecodable),
+        checksums=checksums.astype("<u8").tobytes().hex(),
+    )
+    temporary = temporary or _description_path(path) + ".tmp"
+    with open(temporary, "w", encoding="utf-8") as text:
+        json.dump({**content, DIGEST: content_digest({}, content)}, text, indent=1)
+    os.replace(temporary, _description_path(path))
+
+
+def _read_description(path: str) -> dict:
+    """The description of the cache at ``path``, compared with its digest."""
+    name = _description_path(path)
+    content = read_json(name, "the description of an image cache")
+    if not isinstance(content, dict) or DIGEST not in content:
+        raise damaged(name, "expected the description of an image cache, found something else", REMEDY)
+    check_digest(content.pop(DIGEST), {}, content, name, REMEDY)
+    return content
+
+
+def _checksums_of(description: dict) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(description["checksums"]), dtype="<u8")
 
 
 def cache_key(
@@ -163,8 +254,8 @@ def _open(path: str, shape: tuple[int, ...], data_root: str, intake: Intake) -> 
             if not healed:
                 return cache
             problem = f"{healed[0]!r} can be decoded now"
-    except (ValueError, KeyError, EOFError) as error:
-        problem = f"{type(error).__name__}: {error}"
+    except (ValueError, KeyError) as error:
+        problem = str(error)
     _log(f"the image cache {path!r} is no good ({problem}) and is built again", logging.WARNING)
     return None
 
@@ -239,6 +330,7 @@ def _build(
     _log(f"building the image cache {path!r}: {len(rows):,} images of {size[0]} x {size[1]}, {total / 1e9:.2f} GB")
     temporary = f"{path}.{socket.gethostname()}-{os.getpid()}.tmp"
     undecodable: dict[str, str] = {}
+    checksums = np.zeros(len(rows), dtype=np.uint64)
     try:
         with open(temporary, "xb") as file:
             header = dict(descr="|u1", fortran_order=False, shape=(len(rows), *size, 3))
@@ -248,19 +340,10 @@ def _build(
             # Plain writes, not a writable map: a full disk is then an error, not a bus error.
             for first, images, bad in _decoded(rows, data_root, size, num_workers, "image cache", resize, intake):
                 _write_all(file.fileno(), images, start + first * row_bytes)
+                checksums[first : first + len(images)] = [checksum(image) for image in images]
                 undecodable.update(bad)
             os.fsync(file.fileno())
-        description = dict(
-            format=FORMAT,
-            images=len(rows),
-            size=list(size),
-            resize=f"RGB, Pillow {resize}",
-            pillow=PIL.__version__,
-            undecodable=undecodable,
-        )
-        with open(temporary + ".json.tmp", "w", encoding="utf-8") as text:
-            json.dump(description, text, indent=1)
-        os.replace(temporary + ".json.tmp", _description_path(path))
+        write_description(path, checksums, size, undecodable, resize, temporary + ".json.tmp")
         os.replace(temporary, path)  # last: a cache without its description does not count as one
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

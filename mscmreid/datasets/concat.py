@@ -83,6 +83,7 @@ class ConcatReIDDataset(ReIDDataset):
         rows: list[dict] = []
         first_pid = first_cam = first_label = 0
         described = []
+        people: dict[str, list[int]] = {}
         for number, member in enumerate(self.members):
             member.full_init()
             num_classes = member.metainfo["num_classes"]
@@ -93,6 +94,8 @@ class ConcatReIDDataset(ReIDDataset):
                 row["cam_id"] += first_cam
                 row["label"] += first_label
                 row["member"] = number
+            for name, pids in member.metainfo["people"].items():
+                people[name] = sorted({*people.get(name, []), *pids})
             described.append(
                 dict(
                     dataset_name=member.name,
@@ -106,7 +109,7 @@ class ConcatReIDDataset(ReIDDataset):
             first_cam = max(row["cam_id"] for row in own) + 1
             first_label += num_classes
             rows += own
-        self._metainfo.update(num_classes=first_label, members=described)
+        self._metainfo.update(num_classes=first_label, members=described, people=people)
         return rows
 
     def owner(self, info: Mapping) -> ReIDDataset:

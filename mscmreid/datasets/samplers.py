@@ -116,11 +116,15 @@ class CrossModalityBatchSampler(ReIDBatchSampler):
         drop_single_modality: bool = False,
     ) -> None:
         super().__init__(dataset, seed)
+        meta = getattr(dataset, "metainfo", {})
+        self._source = f"{meta.get('dataset_name', 'the data set')} in {meta.get('data_root', 'memory')!r}"
         if min(num_ids, num_instances, 1 if num_batches is None else num_batches) < 1:
             raise ValueError(
                 "num_ids, num_instances and num_batches must be positive, found "
                 f"{num_ids}, {num_instances}, {num_batches}"
             )
+        if num_ids == 1:
+            raise ValueError("num_ids=1: a batch of one person has nobody to tell them from; expected 2 or more")
         self.num_ids, self.num_instances = num_ids, num_instances
         self.replacement = replacement
         self.drop_single_modality = drop_single_modality
@@ -150,6 +154,17 @@ class CrossModalityBatchSampler(ReIDBatchSampler):
 
     def _ids_in_both(self, by_id: Sequence[dict[int, np.ndarray]], names: Mapping[int, int]) -> list[int]:
         both = sorted(by_id[0].keys() & by_id[1].keys())
+        for modality, other, found, others in zip(MODALITIES, MODALITIES[::-1], by_id, by_id[::-1], strict=True):
+            if not found:
+                raise ValueError(
+                    f"{self._source}: no {modality} image among the training rows ({len(others)} people with {other} "
+                    "images): batches need both modalities"
+                )
+        if not both:
+            raise ValueError(
+                f"{self._source}: nobody has images in both modalities ({len(by_id[0])} people in visible, "
+                f"{len(by_id[1])} others in infrared images); a person's number must be the same in both"
+            )
         single = sorted(names[i] for i in by_id[0].keys() ^ by_id[1].keys())
         if single and not self.drop_single_modality:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mscmreid.evaluation.evaluate import Evaluation, camera_pairs, evaluate
 from mscmreid.evaluation.features import FeatureTable
+from mscmreid.evaluation.per_query import PerQuery, load_per_query
 from mscmreid.evaluation.protocols import (
     GeneralProtocol,
     LLCMProtocol,
@@ -39,6 +40,7 @@ __all__ = [
     "GeneralProtocol",
     "LLCMProtocol",
     "MixedGalleryProtocol",
+    "PerQuery",
     "Protocol",
     "RankingResult",
     "ReRanking",
@@ -51,6 +53,7 @@ __all__ = [
     "camera_pairs",
     "evaluate",
     "latex_rows",
+    "load_per_query",
     "load_results",
     "markdown_table",
     "over_splits",

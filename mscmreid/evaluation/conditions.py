@@ -29,7 +29,18 @@ def summarize(clean: Sequence[Result], corrupted: Sequence[Result]) -> list[dict
     Raises:
         ValueError: a clean result has no corrupted counterpart.
     """
-    return [_summary(result, [other for other in corrupted if _kind(other) == _kind(result)]) for result in clean]
+    return [_summary(result, counterparts(result, corrupted)) for result in clean]
+
+
+def counterparts(clean: Result, results: Sequence[Result]) -> list[Result]:
+    """Those of ``results`` that are ``clean`` under a bad condition: of its protocol, feature and checkpoint."""
+    return [
+        other
+        for other in results
+        if other.condition is not None
+        and _kind(other) == _kind(clean)
+        and (other.checkpoint_sha256 or "") == (clean.checkpoint_sha256 or "")
+    ]
 
 
 def _kind(result: Result) -> tuple:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from mscmreid.evaluation.features import FeatureTable, feature_parts
+from mscmreid.evaluation.per_query import PerQuery, interval_field
 from mscmreid.evaluation.protocols import Protocol
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY, RankingResult, Selection, rank_selections
 from mscmreid.evaluation.rerank import rerank_selection
 from mscmreid.evaluation.results import Result
+from mscmreid.evaluation.standard import departures
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class Evaluation:
     selections: list[Selection]
     rankings: list[RankingResult]
 
+    def per_query(self, table: FeatureTable) -> PerQuery:
+        """The values of every query, by image and person.
+
+        Args:
+            table: the one that was evaluated.
+        """
+        return PerQuery.of_rankings(self.rankings, self.selections, table.path, table.pid)
+
 
 def evaluate(
     table: FeatureTable,
@@ -42,6 +52,7 @@ def evaluate(
     memory_bytes: int = DEFAULT_MEMORY,
     columns: Mapping[str, Any] | None = None,
     with_cameras: bool = False,
+    with_intervals: bool = False,
 ) -> list[Evaluation]:
     """Rank one feature table under every protocol, with every feature.
 
@@ -56,6 +67,7 @@ def evaluate(
         columns: metadata of all rows of the data set, if the table has only those that the protocols need: the
             gallery draws are those over all rows.
         with_cameras: ``camera_pairs`` in the results that are not re-ranked (takes about as long as ranking).
+        with_intervals: ``interval`` in the results: 95 %, over people (takes about 0.05 s each).
 
     Returns:
         By protocol, then feature, the re-ranked row behind the plain one.
@@ -64,6 +76,11 @@ def evaluate(
         raise ValueError("no protocol to evaluate")
     flip = table.has_flip if flip is None else flip
     chosen = [_selections(protocol, table, columns) for protocol in protocols]
+    named = str(table.meta.get("dataset_name")), str(table.meta.get("split"))
+    differing = [
+        departures(protocol, table.columns if columns is None else columns, selections, *named)
+        for protocol, selections in zip(protocols, chosen, strict=True)
+    ]
     wanted = [_features(protocol, features, table) for protocol in protocols]
     plain: dict[tuple[int, str], list[RankingResult]] = {}
     reranked: dict[tuple[int, str], list[RankingResult]] = {}
@@ -98,11 +115,15 @@ def evaluate(
                     cmc_kind="identity" if protocol.identity_cmc else "plain",
                     flip=flip,
                     rerank=is_reranked,
+                    not_standard=differing[i],
                 )
                 if with_cameras and not is_reranked:
                     matrix = table.matrix(feature, flip)
                     result.camera_pairs = camera_pairs(matrix, table, chosen[i], memory_bytes=memory_bytes)
-                evaluations.append(Evaluation(result, protocol, chosen[i], rankings[i, feature]))
+                evaluation = Evaluation(result, protocol, chosen[i], rankings[i, feature])
+                if with_intervals:
+                    result.interval = interval_field(evaluation.per_query(table).people)
+                evaluations.append(evaluation)
     return evaluations
 
 

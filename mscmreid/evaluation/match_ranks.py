@@ -1,9 +1,9 @@
 """Ranks of the matches of a block of queries, without sorting the gallery.
 
-A measure only needs the rank of each match, and the rank of a match is one plus the number of rows above it. All
-queries of one id share their matching gallery columns, so those rows are counted with whole-block comparisons.
-Equal scores keep the gallery's order, exactly: a row before the match counts when its score is greater or equal, a
-row behind it when its score is greater.
+A measure only needs the rank of each match, and the rank of a match is one plus the number of rows above it, which
+comparisons of whole blocks count. Equal scores keep the gallery's order, exactly: a row before the match counts when
+its score is greater or equal, a row behind it when its score is greater. Where ids have many gallery rows, one id is
+counted after another, whose queries share their matching columns; where they have few, all queries are counted at once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from mscmreid.evaluation.rules import ExclusionRule
 
 WORK_BYTES = 1 << 19  # comparison masks of this size stay in a core's cache
-FEW_ROWS = 8  # up to so many gallery rows of an id, see _best_of_ids
-TURNED_ROWS = 128
+FEW_ROWS = 8  # up to so many gallery rows of an id, see _matches_at_once and _best_of_ids
+TURNED_ROWS = 512
 SORT_FROM = 256  # with more matches than this, one stable sort of the row is cheaper than counting for each match
 
 
@@ -60,6 +60,14 @@ class GalleryIndex:
             return self.order[:0]
         return self.order[self.starts[at] : self.stops[at]]
 
+    def columns_of(self, pids: np.ndarray) -> np.ndarray:
+        """(n, max_matches) gallery positions of each of the ids (n,), ascending; -1 where an id has fewer."""
+        at = np.minimum(np.searchsorted(self.unique_pids, pids), len(self.unique_pids) - 1)
+        count = np.where(self.unique_pids[at] == pids, self.stops[at] - self.starts[at], 0)[:, None]
+        number = np.arange(self.max_matches())
+        place = np.minimum(self.starts[at][:, None] + number, len(self.order) - 1)
+        return np.where(number < count, self.order[place], -1)
+
     def max_matches(self) -> int:
         """Gallery rows of the id that has the most."""
         return int((self.stops - self.starts).max())
@@ -72,7 +80,7 @@ class GalleryIndex:
         if self.max_matches() <= FEW_ROWS:
             copies += 1
             per_id += len(self.starts) * 3 * itemsize
-        return len(self.pids) * itemsize * copies + per_id + self.max_matches() * 40 + sorting
+        return len(self.pids) * itemsize * copies + per_id + self.max_matches() * 64 + sorting
 
 
 def rank_block(
@@ -102,6 +110,80 @@ def rank_block(
 
     num_rows = len(scores)
     unseen = scores.shape[1] + 1  # stands for "no such match" and sorts behind every rank
+    matches = _matches_at_once if gallery.max_matches() <= FEW_ROWS else _matches_by_id
+    ranks, best_score, best_column = matches(scores, query_pids, query_cams, gallery, rule, unseen)
+    ranks.sort(axis=1)
+    seen = ranks < unseen
+    num_matches = seen.sum(axis=1)
+    has_match = num_matches > 0
+    precision = np.where(seen, np.arange(1, ranks.shape[1] + 1) / ranks, 0.0)
+    divisor = np.maximum(num_matches, 1)
+    last = ranks[np.arange(num_rows), divisor - 1]
+    first = _identity_ranks(scores, best_score, best_column, gallery) if identity_cmc else ranks[:, 0]
+    return BlockRanks(
+        first_rank=np.where(has_match, first, 0),
+        ap=precision.sum(axis=1) / divisor,
+        inp=np.where(has_match, num_matches / last, 0.0),
+    )
+
+
+def _matches_at_once(
+    scores: np.ndarray,
+    query_pids: np.ndarray,
+    query_cams: np.ndarray | None,
+    gallery: GalleryIndex,
+    rule: ExclusionRule,
+    unseen: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks (n, max_matches) of the matches, ``unseen`` where there is none; score and column (n, 1) of the best.
+
+    The first matches of all queries are counted together, then the second ones, and so on.
+    """
+    columns = gallery.columns_of(query_pids)
+    here = np.arange(len(scores))[:, None]
+    if rule.same_id_same_camera:
+        assert query_cams is not None and gallery.cams is not None
+        ignored = (columns >= 0) & rule.ignored_matches(query_cams[:, None], gallery.cams[columns])
+        rows, numbers = np.nonzero(ignored)
+        scores[rows, columns[rows, numbers]] = -np.inf
+    values = scores[here, columns]
+    values[columns < 0] = -np.inf
+    best = values.argmax(axis=1)[:, None]  # the first of equal ones
+    absent = values == -np.inf
+    values[absent] = np.inf  # nothing is above it, nor equal to it
+    ranks = _ranks_in_rows(scores, values, columns)
+    ranks[absent] = unseen
+    return ranks, values[here, best], columns[here, best]
+
+
+def _ranks_in_rows(scores: np.ndarray, values: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(n, m) ranks of ``values``, which stand in ``columns`` (n, m) of their rows of ``scores`` (n, G)."""
+    ranks = np.empty(values.shape, dtype=np.int64)
+    place = np.arange(scores.shape[1])[:, None]
+    for start in range(0, len(scores), TURNED_ROWS):
+        some = slice(start, start + TURNED_ROWS)
+        turned = np.ascontiguousarray(scores[some].T)  # (G, few)
+        for value, column, found in zip(
+            np.ascontiguousarray(values[some].T), columns[some].T, ranks[some].T, strict=True
+        ):
+            above = count_down(turned > value)
+            found[:] = above + 1
+            tied = np.flatnonzero(count_down(turned >= value) - above > 1)
+            if len(tied):
+                found[tied] += ((turned[:, tied] == value[tied]) & (place < column[tied])).sum(axis=0)
+    return ranks
+
+
+def _matches_by_id(
+    scores: np.ndarray,
+    query_pids: np.ndarray,
+    query_cams: np.ndarray | None,
+    gallery: GalleryIndex,
+    rule: ExclusionRule,
+    unseen: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As :func:`_matches_at_once`, for one id after another."""
+    num_rows = len(scores)
     ranks = np.full((num_rows, gallery.max_matches()), unseen, dtype=np.int64)
     best_score = np.full((num_rows, 1), np.inf, dtype=scores.dtype)
     best_column = np.zeros((num_rows, 1), dtype=np.int64)
@@ -123,20 +205,7 @@ def rank_block(
         found = _ranks_by_sorting(block, columns) if len(columns) > SORT_FROM else _ranks(block, values, columns, work)
         found[values == -np.inf] = unseen
         ranks[start:stop, : len(columns)] = found
-
-    ranks.sort(axis=1)
-    seen = ranks < unseen
-    num_matches = seen.sum(axis=1)
-    has_match = num_matches > 0
-    precision = np.where(seen, np.arange(1, ranks.shape[1] + 1) / ranks, 0.0)
-    divisor = np.maximum(num_matches, 1)
-    last = ranks[np.arange(num_rows), divisor - 1]
-    first = _identity_ranks(scores, best_score, best_column, gallery) if identity_cmc else ranks[:, 0]
-    return BlockRanks(
-        first_rank=np.where(has_match, first, 0),
-        ap=precision.sum(axis=1) / divisor,
-        inp=np.where(has_match, num_matches / last, 0.0),
-    )
+    return ranks, best_score, best_column
 
 
 def _ranks(block: np.ndarray, values: np.ndarray, columns: np.ndarray, work: np.ndarray) -> np.ndarray:
@@ -171,6 +240,14 @@ def _ranks_by_sorting(block: np.ndarray, columns: np.ndarray) -> np.ndarray:
         rank_of[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
         ranks[row] = rank_of[columns]
     return ranks
+
+
+def count_down(mask: np.ndarray) -> np.ndarray:
+    """Number of True in each column of a bool array (L, n); (n,) int64. A byte counts 255 rows before it overflows."""
+    counts = np.zeros(mask.shape[1], dtype=np.int64)
+    for start in range(0, len(mask), 255):
+        counts += np.add.reduce(mask[start : start + 255].view(np.uint8), axis=0, dtype=np.uint8)
+    return counts
 
 
 def count_true(mask: np.ndarray) -> np.ndarray:

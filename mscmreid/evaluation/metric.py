@@ -15,25 +15,18 @@ from torch import Tensor
 
 from mscmreid.evaluation.evaluate import Evaluation, evaluate
 from mscmreid.evaluation.features import FeatureTable
-from mscmreid.evaluation.protocols import (
-    GeneralProtocol,
-    LLCMProtocol,
-    MixedGalleryProtocol,
-    Protocol,
-    RegDBProtocol,
-    SYSUProtocol,
-    trial_numbers,
-)
+from mscmreid.evaluation.protocols import PROTOCOLS, Protocol, trial_numbers
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
-from mscmreid.evaluation.results import Result, save_results
+from mscmreid.evaluation.results import MEASURES, Result, save_results
 from mscmreid.evaluation.table import terminal_table
 from mscmreid.registry import METRICS, TASK_UTILS
 
 METADATA = ("img_path", "pid", "cam_id", "modality", "sample_idx")
-META_KEYS = ("dataset_name", "split", "data_root", "resize")  # of the data set's metainfo, kept with the features
+# of the data set's metainfo, kept with the features
+META_KEYS = ("dataset_name", "split", "data_root", "resize", "intake")
 
 # The protocols are plain classes, of use without MMEngine; configs name them.
-for _protocol in (GeneralProtocol, LLCMProtocol, MixedGalleryProtocol, RegDBProtocol, SYSUProtocol):
+for _protocol in PROTOCOLS.values():
     TASK_UTILS.register_module(module=_protocol)
 
 
@@ -53,7 +46,7 @@ class VIReIDMetric(BaseMetric):
         trials: overrides the protocols' trials where they draw galleries: ``[0]`` in validation, where
             :meth:`rows_needed` then needs the queries and one gallery only.
         out_features: .npz to keep the features in.
-        out_json: file for the results, with those of each pair of cameras.
+        out_json: file for the results, with intervals and those of each pair of cameras; per-query values beside it.
         memory_bytes: most memory for ranking beyond the features.
         collect_device, prefix: as in MMEngine's BaseMetric.
 
@@ -96,6 +89,15 @@ class VIReIDMetric(BaseMetric):
         self.last_table: FeatureTable | None = None
         self.base: FeatureTable | None = None
         self._columns: Mapping[str, Any] | None = None
+
+    def measure_names(self) -> list[str]:
+        """Every key that :meth:`evaluate` may give, before anything is evaluated."""
+        names = list(MEASURES)
+        for protocol in self.protocols:
+            for feature in dict.fromkeys((*self.features, *protocol.extra_features)):
+                for kind in (feature, f"{feature}_reranked") if self.rerank else (feature,):
+                    names += [f"{protocol.tag}/{kind}/{measure}" for measure in MEASURES]
+        return [f"{self.prefix}/{name}" for name in names]
 
     def rows_needed(self, columns: Mapping[str, Any]) -> np.ndarray:
         """Rows of the data set that the protocols need, ascending.
@@ -180,8 +182,10 @@ class VIReIDMetric(BaseMetric):
         paths = [_relative(path, root) for path in columns.pop("img_path").tolist()]
         plain = {name: columns.pop(name) for name in ("pid", "cam_id", "modality")}
         role = columns.pop("role")
-        meta = {**meta, **self.meta}
-        return FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
+        meta = {**meta, "protocols": [protocol.to_config() for protocol in self.protocols], **self.meta}
+        table = FeatureTable(paths, **plain, features=columns, meta=meta, role=role if (role != "").any() else None)
+        table.check_varied()
+        return table
 
     def _report(self, table: FeatureTable) -> dict[str, float]:
         if self.base is not None:
@@ -195,6 +199,7 @@ class VIReIDMetric(BaseMetric):
             memory_bytes=self.memory_bytes,
             columns=self._columns,
             with_cameras=bool(self.out_json),
+            with_intervals=bool(self.out_json),
         )
         self.last_evaluations, self.last_table = evaluations, table
         self.last_results = [evaluation.result for evaluation in evaluations]
@@ -203,7 +208,8 @@ class VIReIDMetric(BaseMetric):
         if self.out_features:
             table.save(self.out_features)
         if self.out_json:
-            save_results(self.last_results, self.out_json)
+            per_query = [evaluation.per_query(table) for evaluation in evaluations]
+            save_results(self.last_results, self.out_json, per_query)
         metrics = dict(self.last_results[0].mean)
         for evaluation in evaluations:
             result = evaluation.result

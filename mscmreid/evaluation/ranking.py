@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mscmreid.evaluation.match_ranks import WORK_BYTES, BlockRanks, GalleryIndex, rank_block
+from mscmreid.evaluation.match_ranks import FEW_ROWS, WORK_BYTES, BlockRanks, GalleryIndex, rank_block
 from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
 from mscmreid.evaluation.similarity import check_finite, product_bytes, similarities
 
@@ -270,14 +270,15 @@ def rank_selections(
         jobs = []
         for number in members:
             chosen = selections[number]
-            if len(np.unique(chosen.query)) != len(chosen.query):
+            rows = np.searchsorted(query_union, chosen.query)
+            if np.bincount(rows).max(initial=0) > 1:
                 raise ValueError(f"a selection must name each query row once, trial {chosen.trial} repeats some")
             query_cams = None if cams is None else cams[chosen.query]
             gallery_cams = None if cams is None else cams[chosen.gallery]
             _check_columns(pids[chosen.query], pids[chosen.gallery], query_cams, gallery_cams, chosen.rule)
             jobs.append(
                 _Job(
-                    np.searchsorted(query_union, chosen.query),
+                    rows,
                     np.searchsorted(gallery_union, chosen.gallery),
                     pids[chosen.query],
                     query_cams,
@@ -287,10 +288,16 @@ def rank_selections(
                 )
             )
 
+        # few rows of a person in every gallery: whole columns are taken and compared
+        by_column = all(job.gallery.max_matches() <= FEW_ROWS for job in jobs)
+
         def product(
-            rows: np.ndarray, query: np.ndarray = query_union, gallery: np.ndarray = gallery_union
+            rows: np.ndarray,
+            query: np.ndarray = query_union,
+            gallery: np.ndarray = gallery_union,
+            by_column: bool = by_column,
         ) -> np.ndarray:
-            return similarities(features, query[rows], features, gallery)
+            return similarities(features, query[rows], features, gallery, by_column)
 
         parts = _rank_jobs(
             product,
@@ -358,7 +365,8 @@ def _rank_jobs(
             if job.columns is None:
                 block = product
             elif len(inside) == len(rows):
-                block = np.take(product, job.columns, axis=1)
+                by_column = product.flags.f_contiguous
+                block = product.T[job.columns].T if by_column else np.take(product, job.columns, axis=1)
             else:
                 block = product[np.ix_(inside, job.columns)]
             cams = None if job.query_cams is None else job.query_cams[positions]
@@ -394,7 +402,8 @@ def _share_products(selections: Sequence[Selection]) -> Iterator[tuple[list[int]
     for number, chosen in enumerate(selections):
         own = len(chosen.query) * len(chosen.gallery)
         for i, (members, query, gallery) in enumerate(groups):
-            query_union, gallery_union = np.union1d(query, chosen.query), np.union1d(gallery, chosen.gallery)
+            query_union = query if np.array_equal(query, chosen.query) else np.union1d(query, chosen.query)
+            gallery_union = np.union1d(gallery, chosen.gallery)
             if len(query_union) * len(gallery_union) <= len(query) * len(gallery) + own:
                 groups[i] = ([*members, number], query_union, gallery_union)
                 break
@@ -415,6 +424,12 @@ def _check_columns(
     for name, pids in (("query", q_pids), ("gallery", g_pids)):
         if not len(pids):
             raise ValueError(f"the {name} set is empty: nothing can be ranked; check the protocol and the data root")
+    for name, pids in (("query", q_pids), ("gallery", g_pids)):
+        if pids.dtype.kind not in "iu" or pids.min() < 0:
+            raise ValueError(
+                f"{name} ids must be integers of 0 or more, found {pids.dtype}, smallest {pids.min()}: rows without an "
+                "id cannot be scored"
+            )
     cams: list[np.ndarray | None] = []
     for name, pids, given in (("query", q_pids, query_cams), ("gallery", g_pids, gallery_cams)):
         if given is None:
@@ -425,6 +440,8 @@ def _check_columns(
         column = np.asarray(given)
         if column.shape != pids.shape:
             raise ValueError(f"{name}_cams must have shape {pids.shape} like {name}_pids, found {column.shape}")
+        if column.dtype.kind not in "iu":
+            raise ValueError(f"{name} cameras must be integers, found {column.dtype}")
         cams.append(column)
     return q_pids, g_pids, cams[0], cams[1]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from textwrap import fill
 
 from mscmreid import tables
-from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, Result
+from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, UNKNOWN, Result
 from mscmreid.tables import aligned_lines
 
 HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
@@ -16,15 +17,33 @@ def terminal_table(results: Sequence[Result]) -> str:
     """A table a person can read: a line a result, a block for each data set, checkpoint and protocol."""
     blocks = []
     for title, members in groupby(results, key=_title):
-        lines = aligned_lines([HEAD, *(_cells(result) for result in members)], num_texts=2)
-        blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+        found = list(members)
+        rows = [cells for result in found for cells in (_cells(result), *_interval_cells(result))]
+        lines = aligned_lines([HEAD, *rows], num_texts=2)
+        blocks.append(
+            "\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:], *_interval_notes(found)])
+        )
     return "\n\n".join(blocks)
+
+
+def _interval_cells(result: Result) -> list[list[str]]:
+    """The line under a result with its interval, if it has one."""
+    if result.interval is None:
+        return []
+    bounds = [result.interval["bounds"][name] for name in MEASURES]
+    return [["", "", *(f"[{low:.1f}, {high:.1f}]" for low, high in bounds), "", "", ""]]
+
+
+def _interval_notes(results: Sequence[Result]) -> list[str]:
+    told = [interval for result in results if (interval := result.interval) is not None]
+    people = sorted({interval["num_people"] for interval in told})
+    return [f"[ ]: {100 * told[0]['level']:g} % interval over {_span(people)} people" for _ in told[:1]]
 
 
 def markdown_table(results: Sequence[Result]) -> str:
     """The same rows as a Markdown table, with data set and checkpoint as columns."""
     head = ("data set", *HEAD, "checkpoint")
-    return tables.markdown_table(head, [(_dataset(r), *_cells(r), _hash(r) or "-") for r in results])
+    return tables.markdown_table(head, [(_dataset(r) + _departures(r), *_cells(r), _hash(r) or "-") for r in results])
 
 
 def latex_rows(results: Sequence[Result]) -> str:
@@ -32,19 +51,34 @@ def latex_rows(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
         cells = [_dataset(result), *_cells(result)[: 2 + len(MEASURES)]]
-        text = " & ".join(cell.replace("_", r"\_").replace("%", r"\%").replace("±", r"$\pm$") for cell in cells)
+        text = " & ".join(tables.latex(cell) for cell in cells)
         over = _trials(result) + ("" if result.splits else " trial(s)")
-        lines.append(f"{text} \\\\ % {result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}")
+        protocol = tables.plain(
+            f"{result.protocol}, {result.exclusion}, {result.cmc_kind} CMC, {over}{_departures(result)}"
+        )
+        lines.append(f"{text} \\\\ % {protocol}")
     return "\n".join(lines)
 
 
 def _title(result: Result) -> str:
     parts = [_dataset(result), f"protocol {result.protocol}", f"{result.cmc_kind} CMC", result.exclusion]
-    return " | ".join([*parts, f"checkpoint {_hash(result)}"] if _hash(result) else parts)
+    title = " | ".join([*parts, f"checkpoint {_hash(result)}"] if _hash(result) else parts)
+    differing = "" if result.not_standard is None else f"\n{fill(f'NOT THE STANDARD SET: {result.not_standard}', 120)}"
+    return title + differing
 
 
 def _dataset(result: Result) -> str:
-    return f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
+    if result.dataset == UNKNOWN:
+        return "data set not named"
+    return (
+        result.dataset
+        if result.split == UNKNOWN
+        else f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
+    )
+
+
+def _departures(result: Result) -> str:
+    return f", not the standard set: {result.not_standard}" if result.not_standard else ""
 
 
 def _hash(result: Result) -> str:
@@ -103,7 +137,11 @@ def side_by_side(
             if column in row:
                 raise ValueError(f"{name} has two results for {' '.join(map(str, column))}, {result.feature_label}")
             row[column] = result
-    head = [f"{c[0]} {first.setting} {measure}" for c, first in columns.items() for measure in measures]
+    head = [
+        f"{c[0]} {first.setting} {measure}{' (not the standard set)' if first.not_standard else ''}"
+        for c, first in columns.items()
+        for measure in measures
+    ]
     lines = [
         [*row, *(_value(found[c], measure) if c in found else "-" for c in columns for measure in measures)]
         for row, found in rows.items()

@@ -24,10 +24,12 @@ from mscmreid.evaluation import (
     SYSUProtocol,
     evaluate,
 )
+from mscmreid.gate import path_below
 from mscmreid.retrieval.extract import extract_table
 from mscmreid.synthetic import Plan
 from mscmreid.tables import aligned_lines
 from mscmreid.visualization.nearest import ignored_rows
+from mscmreid.visualization.rankings import open_image
 
 COMPARISONS = (
     ("gray pixels, cosine, image mean removed", False, "image"),
@@ -138,6 +140,8 @@ def untrained_comparison(
         with _quiet():  # MMEngine reports every single weight
             model.init_weights()  # type: ignore[operator]
     rows = protocol.rows_needed(table.columns, data_root)
+    for row in rows:
+        path_below(data_root, table.path[row])
     features = extract_table(model, _columns_at(table, rows), data_root).matrix(feature)
     return _compare(f"untrained network, {feature}", features, table, rows, protocol)
 
@@ -184,8 +188,8 @@ def pixel_rows(root: Path, paths: Sequence[str], size: tuple[int, int], colour: 
     mode, shape = ("RGB" if colour else "L"), (size[1], size[0])
     rows = []
     for path in paths:
-        with Image.open(Path(root) / path) as image:
-            rows.append(np.asarray(image.convert(mode).resize(shape, Image.Resampling.BILINEAR), np.float32).ravel())
+        image = open_image(path_below(root, path))
+        rows.append(np.asarray(image.convert(mode).resize(shape, Image.Resampling.BILINEAR), np.float32).ravel())
     return np.stack(rows)
 
 

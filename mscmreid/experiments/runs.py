@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from mscmreid.apis.config import LOADERS, config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
+from mscmreid.engine.runner.ownership import ABLATION, owned
 from mscmreid.evaluation import load_results
 from mscmreid.fileio import sha256_of, write_text
 from mscmreid.resources import find_config
@@ -70,8 +71,11 @@ class Plan:
         tested = "given" if self.checkpoints else self.which
         return "_".join(["results", tested, *(option[2:] for option in self.test_options)]) + ".json"
 
-    def runs(self) -> list[Run]:
+    def runs(self, need_checkpoints: bool = True) -> list[Run]:
         """One run for each split of each seed of each config, in ``work_dir/<config>/seed_<seed>[/split_<split>]``.
+
+        Args:
+            need_checkpoints: whether the ``checkpoints`` must be there, as they must to be tested.
 
         Raises:
             FileNotFoundError: a config or a checkpoint is missing.
@@ -85,7 +89,7 @@ class Plan:
             Run(self, path, seed, split) for path in paths for seed in self.seeds for split in self.splits or (None,)
         ]
         for run in runs:
-            if run.checkpoint and not run.checkpoint.is_file():
+            if need_checkpoints and run.checkpoint and not run.checkpoint.is_file():
                 raise FileNotFoundError(
                     f"{run.title}: expected a checkpoint at {run.checkpoint.absolute()}, found none"
                 )
@@ -307,8 +311,15 @@ def do_run(run: Run, tools: Path, call: Call, processes: int = 1) -> str | None:
 
     Returns:
         None, or what went wrong.
+
+    Raises:
+        FolderInUseError: another process, on this machine or one that shares the folder, is at this run.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
+    with owned(run.folder, ABLATION):
+        return _train_and_test(run, tools, call, processes)
+
+
+def _train_and_test(run: Run, tools: Path, call: Call, processes: int) -> str | None:
     record, log = Record(run), run.folder / "ablate.log"
     python, where = [sys.executable], ["--work-dir", str(run.folder)]
     if processes > 1:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mscmreid.evaluation.table import check_comparable
 from mscmreid.experiments.costs import ModelInfo, model_info
 from mscmreid.experiments.runs import SPLITS, Record, Run, is_finished
 from mscmreid.fileio import write_text, written_atomically
-from mscmreid.tables import markdown_table
+from mscmreid.tables import csv_lines, markdown_table
 
 MEASURES = ("R1", "mAP", "mINP")
 NAME = "ablation"
@@ -39,7 +38,7 @@ class TableRow:
         num_seeds: seeds that were asked for.
         seeds: those that are finished, on all splits.
         results: protocol setting -> one result a finished seed (over its splits), all of one feature.
-        seconds: training time of each finished seed, and whether all of it is known.
+        seconds: training time of each finished seed, and whether all of it is known; empty for given checkpoints.
     """
 
     name: str
@@ -80,8 +79,9 @@ def collect_rows(runs: Sequence[Run], feature: str | None = None) -> list[TableR
             continue
         row = rows[name]
         row.seeds.append(run.seed)
-        times = [Record(member).training_seconds for member in members]
-        row.seconds.append((sum(seconds for seconds, _ in times), all(known for _, known in times)))
+        if run.checkpoint is None:
+            times = [Record(member).training_seconds for member in members]
+            row.seconds.append((sum(seconds for seconds, _ in times), all(known for _, known in times)))
         for result in _of_feature(results_of(members), feature, run):
             owner, known = first.setdefault(result.setting, (name, result))
             check_comparable(known, result, (owner, name))
@@ -179,62 +179,56 @@ def _time(seconds: Sequence[tuple[float, bool]]) -> str:
     return text if all(known for _, known in seconds) else f"> {text}"
 
 
-def markdown(rows: Sequence[TableRow], notes: Sequence[str], baseline: str | None = None) -> str:
+def markdown(
+    rows: Sequence[TableRow], notes: Sequence[str], bases: Mapping[str, str] | None = None, tests: str = ""
+) -> str:
     """The table as Markdown, with what it needs to be understood above it.
 
     Args:
         rows: of :func:`collect_rows`.
         notes: lines of text above the table, such as date and command.
-        baseline: name of the config to which the others' differences are given, in parentheses.
-
-    Raises:
-        ValueError: no row has the baseline's name.
+        bases: config -> the config to which its differences are given, in parentheses.
+        tests: more Markdown behind the table.
     """
-    base = _baseline(rows, baseline)
+    named = {row.name: row for row in rows}
     columns = [(setting, measure) for setting in settings_of(rows) for measure in MEASURES]
     head = ["config", "seeds", "feature", *(f"{setting} {measure}" for setting, measure in columns)]
-    head += ["parameters", "GFLOPs/image train", "GFLOPs/image test", "training time"]
+    head += ["parameters", "GFLOPs/image train", "GFLOPs/image test"]
+    timed = any(row.seconds for row in rows)
+    head += ["training time"] if timed else []
     lines = []
     for row in rows:
         seeds = str(len(row.seeds)) if len(row.seeds) == row.num_seeds else f"{len(row.seeds)} of {row.num_seeds}"
         cells = [row.name, seeds, row.feature]
         for setting, measure in columns:
-            other = base.values(setting, measure) if base and base is not row else []
+            base = named.get((bases or {}).get(row.name, ""))
+            other = base.values(setting, measure) if base else []
             cells.append(_cell(row.values(setting, measure), other))
         cells += [f"{row.info.num_parameters / 1e6:.2f} M"]
         cells += [f"{flops / 1e9:.3g}" for flops in (row.info.training_flops, row.info.inference_flops)]
-        lines.append([*cells, _time(row.seconds)])
-    return "\n".join([*notes, "", markdown_table(head, lines)]) + "\n"
-
-
-def _baseline(rows: Sequence[TableRow], name: str | None) -> TableRow | None:
-    if name is None:
-        return None
-    found = [row for row in rows if row.name == name]
-    if not found:
-        raise ValueError(f"the baseline must be one of {[row.name for row in rows]}, found {name!r}")
-    return found[0]
+        lines.append([*cells, *([_time(row.seconds)] if timed else [])])
+    return "\n".join([*notes, "", markdown_table(head, lines), *(["", tests.rstrip()] if tests else [])]) + "\n"
 
 
 def csv_text(rows: Sequence[TableRow]) -> str:
     """The table as CSV: a line for each config, setting and measure, with every seed's value."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
+    lines: list[list[object]] = [list(CSV_HEAD)]
     for row in rows:
         info = row.info
         costs: list[int | str] = [info.num_parameters, info.training_flops, info.inference_flops]
         costs += [" ".join(str(s) for s, _ in row.seconds), " ".join(str(known) for _, known in row.seconds)]
         seeds = " ".join(map(str, row.seeds))
         if not row.results:
-            writer.writerow([row.name, "", "", "", "", "", seeds, "", *costs])
+            lines.append([row.name, "", "", "", "", "", seeds, "", *costs])
         for setting in row.results:
             for measure in MEASURES:
                 values = row.values(setting, measure)
                 mean, std = mean_and_std(values)
                 numbers = [f"{mean:.4f}", "" if std is None else f"{std:.4f}"]
                 each = " ".join(f"{value:.4f}" for value in values)
-                writer.writerow([row.name, row.feature, setting, measure, *numbers, seeds, each, *costs])
+                lines.append([row.name, row.feature, setting, measure, *numbers, seeds, each, *costs])
+    file = io.StringIO()
+    csv_lines(lines, file)
     return file.getvalue()
 
 
@@ -273,7 +267,11 @@ def plot(rows: Sequence[TableRow], path: str | Path) -> None:
 
 
 def write_table(
-    rows: Sequence[TableRow], work_dir: str | Path, notes: Sequence[str], baseline: str | None = None
+    rows: Sequence[TableRow],
+    work_dir: str | Path,
+    notes: Sequence[str],
+    bases: Mapping[str, str] | None = None,
+    tests: str = "",
 ) -> list[Path]:
     """Write ``ablation.md``, ``ablation.csv`` and ``ablation.png``, each whole or not at all.
 
@@ -284,7 +282,7 @@ def write_table(
         ImportError: matplotlib is missing (the other two files are written).
     """
     paths = [Path(work_dir, f"{NAME}.{kind}") for kind in ("md", "csv", "png")]
-    for path, text in zip(paths, (markdown(rows, notes, baseline), csv_text(rows)), strict=False):
+    for path, text in zip(paths, (markdown(rows, notes, bases, tests), csv_text(rows)), strict=False):
         write_text(text, path)
     plot(rows, paths[2])
     return paths

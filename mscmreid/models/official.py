@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mscmreid.fileio import safe_load
 from mscmreid.models.backbones.resnet import torchvision_name
 from mscmreid.models.backbones.vit import timm_name
 from mscmreid.models.official_dns import UNUSED, dns_name, is_dns
+from mscmreid.torch_files import check_weights, read_torch, without_module
 
 SYSTEMS = ("mscm", "agw", "caj", "deen", "dns", "pmt")
 
@@ -151,25 +151,18 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a torch file, or it holds no state dict under ``net``.
+        ValueError: it holds no state dict under ``net``.
+        DamagedFileError: damaged, no torch file, or weights that are not finite and floating.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"official checkpoint: expected a file at {path}, found none")
-    try:
-        content = safe_load(path)
-    except Exception as error:  # torch raises several kinds for broken or untrusted files
-        raise ValueError(f"{path} is not a torch checkpoint that can be read as tensors alone: {error}") from error
+    content = read_torch(path, "a released checkpoint")
     net = content.get("net") if isinstance(content, dict) else None
     if net is None and isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
         net = content
     if not isinstance(net, Mapping) or not net:
         keys = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path}: expected the released layout {{'net': state dict, ...}}, found {keys}")
-    not_tensors = [k for k, v in net.items() if not isinstance(v, Tensor)]
-    if not_tensors:
-        raise ValueError(f"{path}: 'net' must hold tensors only, found others: {_some(not_tensors)}")
-    net = {k.removeprefix("module."): v for k, v in net.items()}
+    net = without_module(net, path)
+    check_weights(net, path)
     if "classifier.weight" not in net:
         raise ValueError(f"{path}: 'net' has no classifier.weight; is this a checkpoint of a VI-ReID system?")
     return net

@@ -120,11 +120,26 @@ class CrossModalReID(BaseModel):
         """Features of normalised images.
 
         Args:
+            x, modality: as in :meth:`inference_batch`.
+
+        Returns:
+            The features that ``inference`` names, such as ``dict(feat_pool, feat_bn)``: (N, D) float32, unit length.
+
+        Raises:
+            RuntimeError, ValueError: as in :meth:`inference_batch`.
+        """
+        return self.unit_features(*self.inference_batch(x, modality))
+
+    def inference_batch(self, x: Tensor, modality: str | Sequence[str]) -> tuple[dict[str, Tensor], Rows]:
+        """Normalised images as the network takes them.
+
+        Args:
             x: (N, 3, H, W) float, normalised with the model's mean and standard deviation.
             modality: 'visible' or 'infrared', or a sequence of one per image.
 
         Returns:
-            The features that ``inference`` names, such as ``dict(feat_pool, feat_bn)``: (N, D) float32, unit length.
+            (inputs, rows) for :meth:`unit_features`: images by modality, and their record, in which ``image`` is the
+            position in ``x``.
 
         Raises:
             RuntimeError: the model is in training mode (batch norms would use, and change with, this batch).
@@ -148,4 +163,4 @@ class CrossModalReID(BaseModel):
                 parts.append(Rows.make(torch.full_like(image, -1), name, stream=-1, image=image))
         if not parts:
             raise ValueError("extract_features needs at least one image, found none")
-        return self.unit_features(inputs, Rows.cat(parts))
+        return inputs, Rows.cat(parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mscmreid.visualization.pairs import PairDistances
+from mscmreid.evaluation.pair_distances import PairDistances
 from mscmreid.visualization.templating import template
 
 NAMED_RANKS = (1, 5, 10, 20)
@@ -56,7 +56,7 @@ def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
     size = 10.0 ** np.floor(np.log10(raw))
     step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= raw)
     first = np.ceil(low / step - 1e-9) * step
-    return [float(round(tick, 10)) for tick in np.arange(first, high + step * 1e-6, step)]
+    return [float(round(tick, 10)) + 0.0 for tick in np.arange(first, high + step * 1e-6, step)]
 
 
 def cmc_chart(cmc: Sequence[Sequence[float]]) -> str:
@@ -109,6 +109,55 @@ def camera_chart(
     rows = [(query, [pairs.get((query, gallery)) for gallery in gallery_cams]) for query in query_cams]
     return _chart(
         "cameras", rows, gallery_cams, dict(width=float(np.clip(880 / len(gallery_cams), 66, 110)), height=58)
+    )
+
+
+@dataclass(frozen=True)
+class SeverityLine:
+    """A corruption: its severities (0: clean images) and a measure in percent at each."""
+
+    name: str
+    severities: Sequence[int]
+    values: Sequence[float]
+
+
+def severity_chart(family: str, lines: Sequence[SeverityLine], highest: float, last: int) -> str:
+    """mAP by severity of the corruptions of one family, with their mean.
+
+    Args:
+        family: over the picture.
+        lines: its corruptions.
+        highest, last: of all pictures that stand beside each other: largest value and severity.
+    """
+    columns, key_lines = 2, -(-(len(lines) + 1) // 2)
+    floor = 190.0
+    plot = Plot((0, last), (0, 1.06 * highest), 34, 30, 330, floor, 340, floor + 44 + 18 * key_lines)
+    shared = sorted(set.intersection(*(set(line.severities) for line in lines)))
+    means = [float(np.mean([line.values[list(line.severities).index(s)] for line in lines])) for s in shared]
+    drawn = [
+        dict(
+            points=plot.points(line.severities, line.values),
+            hue=f"hsl({round(360 * (0.57 + number / len(lines)) % 360)} 55% 50%)",
+            dash=("none", "7 3", "2 3", "9 3 2 3", "4 2", "1 2")[number % 6],
+            name=line.name,
+            told=", ".join(f"{s}: {v:.1f}" for s, v in zip(line.severities, line.values, strict=True)),
+            x=plot.left + number % columns * 150,
+            y=plot.floor + 52 + 18 * (number // columns),
+        )
+        for number, line in enumerate(lines)
+    ]
+    mean = plot.points(shared, means) if len(lines) > 1 else ""
+    at = dict(x=plot.left + len(lines) % columns * 150, y=plot.floor + 52 + 18 * (len(lines) // columns))
+    return _chart(
+        "severities",
+        plot,
+        family,
+        range(last + 1),
+        round_ticks(*plot.y_range, about=4),
+        drawn,
+        mean,
+        at,
+        lines[0].values[0],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mscmreid.evaluation import Evaluation, FeatureTable, Result
+from mscmreid.gate import path_below
 from mscmreid.visualization.nearest import Nearest, choose_queries, nearest_rows
 from mscmreid.visualization.rankings import RankedImage, Ranking
 
@@ -34,10 +35,9 @@ def evaluation_rankings(
 
 def as_ranking(nearest: Nearest, table: FeatureTable, data_root: str | Path) -> Ranking:
     """Paths and captions of what a query found."""
-    root = Path(data_root)
-    query = RankedImage(root / table.path[nearest.query], person(table, nearest.query))
+    query = RankedImage(path_below(data_root, table.path[nearest.query]), person(table, nearest.query))
     gallery = [
-        RankedImage(root / table.path[row], f"{person(table, row)}  {score:.2f}", bool(match))
+        RankedImage(path_below(data_root, table.path[row]), f"{person(table, row)}  {score:.2f}", bool(match))
         for row, score, match in zip(nearest.rows, nearest.similarity, nearest.is_match, strict=True)
     ]
     return Ranking(query, gallery)

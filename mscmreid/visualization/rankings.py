@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from mscmreid.fileio import written_atomically
-from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, decode
+from mscmreid.intake import Intake, UnreadableImageError, decode
+
+TO_LOOK_AT = Intake(min_side=1, depth_range="percentiles:0,100")
 
 RIGHT, WRONG, NEUTRAL = "#1a9850", "#d73027", "#8a8f98"
 INK, FAINT, PAPER = "#20242b", "#6b7280", "#ffffff"
@@ -28,23 +30,27 @@ class RankedImage:
         path: its file.
         caption: under it; may have several lines.
         is_match: whether it shows the query's person; None: unknown.
+        picture: what is shown in the place of the file.
     """
 
     path: Path
     caption: str = ""
     is_match: bool | None = None
+    picture: Image.Image | None = None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """A query and its gallery images, nearest first."""
+    """A query and its gallery images, nearest first; ``label`` stands at the left, in the place of a number."""
 
     query: RankedImage
     gallery: Sequence[RankedImage]
+    label: str = ""
 
 
-def open_image(path: Path, intake: Intake = PUBLISHED) -> Image.Image:
-    """RGB image of a file.
+def open_image(path: Path, intake: Intake = TO_LOOK_AT) -> Image.Image:
+    """RGB image of a file to look at: upright, frames of more than 8 bits from their darkest to their brightest value
+    unless ``intake`` says otherwise.
 
     Raises:
         FileNotFoundError, ValueError: no file, or none that decodes; both name the path.
@@ -62,7 +68,7 @@ def draw_rankings(
     title: str = "",
     subtitle: str = "",
     tile: tuple[int, int] = (96, 192),
-    intake: Intake = PUBLISHED,
+    intake: Intake = TO_LOOK_AT,
     strict: bool = True,
 ) -> Image.Image:
     """One row a query: the query at the left, then its gallery images with green (right), red (wrong) or gray frames.
@@ -82,7 +88,10 @@ def draw_rankings(
     if not rankings:
         raise ValueError("a picture of rankings needs at least one query, found none")
     width, height = tile
-    gap, frame, label_width = 10, 4, 26
+    gap, frame = 10, 4
+    label_font, label_lines = ImageFont.load_default(12), [r.label.split("\n") for r in rankings]
+    longest_label = max(label_font.getlength(line) for lines in label_lines for line in lines)
+    label_width = max(26, gap + round(longest_label) + gap)
     captions = (image.caption for ranking in rankings for image in (ranking.query, *ranking.gallery))
     caption_height = 6 + LINE * max(caption.count("\n") + 1 for caption in captions)
     cell = (width + 2 * frame + gap, height + 2 * frame + caption_height + gap)
@@ -106,7 +115,11 @@ def draw_rankings(
         draw.text((gallery_left + rank * cell[0] + frame, y + 4), f"{rank + 1}", fill=FAINT, font=small)
     for row, ranking in enumerate(rankings):
         top = head + row * cell[1]
-        draw.text((gap, top + height // 2), f"{row + 1}", fill=FAINT, font=ImageFont.load_default(14))
+        if ranking.label:
+            middle = top + height // 2 - LINE * len(label_lines[row]) // 2
+            draw.multiline_text((gap, middle), ranking.label, fill=INK, font=label_font, spacing=3)
+        else:
+            draw.text((gap, top + height // 2), f"{row + 1}", fill=FAINT, font=ImageFont.load_default(14))
         _tile(canvas, ranking.query, (label_width, top), tile, frame, NEUTRAL, intake, strict)
         for rank, image in enumerate(ranking.gallery):
             color = NEUTRAL if image.is_match is None else RIGHT if image.is_match else WRONG
@@ -145,7 +158,7 @@ def _tile(
     draw.rectangle([left, top, left + tile[0] + 2 * frame - 1, top + tile[1] + 2 * frame - 1], fill=color)
     draw.rectangle([left + frame, top + frame, left + frame + tile[0] - 1, top + frame + tile[1] - 1], fill="#eceef1")
     try:
-        picture = open_image(image.path, intake)
+        picture = open_image(image.path, intake) if image.picture is None else image.picture
     except (FileNotFoundError, ValueError):
         if strict:
             raise

@@ -20,6 +20,7 @@ from mscmreid.datasets import SYSUMM01, UndecodableImageError, load_image
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.cache import cache_key, find_undecodable, open_or_build
 from mscmreid.datasets.listing import FolderScan, ImageRow
+from mscmreid.gate import DamagedFileError
 
 SIZE = (16, 8)
 
@@ -331,3 +332,98 @@ def test_where_the_file_system_has_no_locks_it_is_built_all_the_same(root, monke
     monkeypatch.setattr(image_cache.FileLock, "acquire", no_locks)
     assert build(root)[0].any()
     assert any("cannot be locked" in text and "No locks available" in text for text in messages)
+
+
+def write_over(path, position, value):
+    with open(path, "r+b") as file:
+        file.seek(position)
+        file.write(value)
+
+
+def plain_checksum(image):
+    """The twin of ``checksum``: word by word, in Python's integers."""
+    data = image.tobytes()
+    data += bytes(-len(data) % 512)
+    total = 0
+    for block in range(len(data) // 512):
+        words = (data[512 * block + 8 * i : 512 * block + 8 * i + 8] for i in range(64))
+        total += (2 * block + 1) * sum(int.from_bytes(word, sys.byteorder) for word in words)
+    return total % 2**64
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (16, 8, 3), (16, 16, 3), (7, 5, 3), (64, 24, 3)])
+def test_the_checksum_is_its_twin_and_sees_every_bit(shape):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    whole = image_cache.checksum(image)
+    assert whole == plain_checksum(image)
+    for position in rng.integers(0, image.size, 100):
+        changed = image.copy()
+        changed.reshape(-1)[position] ^= 1 << rng.integers(8)
+        assert image_cache.checksum(changed) != whole
+    blocks = image.reshape(-1)[: image.size // 512 * 512].reshape(-1, 512)
+    if len(blocks) > 1:  # sectors that changed places
+        blocks[[0, 1]] = blocks[[1, 0]]
+        assert image_cache.checksum(image) != whole
+
+
+@pytest.mark.parametrize("how", ["flipped", "zeroed"])
+def test_damaged_pixels_are_named_and_the_next_run_builds_anew(root, messages, how):
+    cache = build(root)
+    whole = cache.images.copy()
+    write_over(
+        cache.path,
+        128 + 5 * 3 * 16 * 8 + 17,
+        bytes([whole.reshape(40, -1)[5, 17] ^ 4]) if how == "flipped" else bytes(99),
+    )
+    opened = build(root)
+    np.testing.assert_array_equal(opened[4], whole[4].transpose(2, 0, 1))
+    with pytest.raises(DamagedFileError, match=r"\.npy: image 5 differs from its checksum"):
+        opened[5]
+    assert not any("no good" in text for text in messages)
+    np.testing.assert_array_equal(build(root)[5], whole[5].transpose(2, 0, 1))
+
+
+def test_every_process_compares_for_itself(root):
+    cache = build(root)
+    assert cache[5].any()
+    write_over(cache.path, 128 + 5 * 3 * 16 * 8, bytes(50))
+    cache[5]  # seen by this process already
+    with pytest.raises(DamagedFileError):
+        pickle.loads(pickle.dumps(cache))[5]
+
+
+def test_a_damaged_image_of_the_cache_is_decoded_from_its_file(tmp_path, messages):
+    options = dict(data_root=str(layouts.make_sysu(tmp_path)), split="test", image_size=SIZE, check_counts=False)
+    dataset = SYSUMM01(**options)
+    whole = [dataset[i]["inputs"].clone() for i in range(4)]
+    row = dataset.get_data_info(2)["cache_row"]
+    write_over(dataset.cache.path, 128 + row * 3 * 16 * 8, bytes(60))
+    again = SYSUMM01(**options)
+    assert all(bool((again[i]["inputs"] == whole[i]).all()) for i in range(4))
+    assert sum("differs from its checksum" in text for text in messages) == 1
+
+
+@pytest.mark.parametrize("damage", ["undecodable", "text", "empty", "list", "number", "fifo"])
+def test_a_damaged_description_is_built_anew(root, messages, damage):
+    path = build(root).path
+    name = path[:-4] + ".json"
+    with open(name) as file:
+        text = file.read()
+    os.remove(name)
+    if damage == "fifo":
+        os.mkfifo(name)
+    else:
+        changed = dict(
+            undecodable=text.replace('"undecodable": {}', '"undecodable": {"images/00.png": "x"}'),
+            text=text[:50],
+            empty="",
+            list="[1, 2]",
+            number=text.replace('"images": 40', '"images": 41'),
+        )
+        assert changed[damage] != text
+        with open(name, "w") as file:
+            file.write(changed[damage])
+    cache = build(root)
+    assert any("no good" in message for message in messages)
+    assert cache.undecodable == {} and cache[39].any()

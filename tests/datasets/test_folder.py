@@ -3,8 +3,16 @@
 import layouts
 import numpy as np
 import pytest
+from PIL import Image
 
-from mscmreid.datasets import FolderReID, PlainFolder, list_images, load_image
+from mscmreid.datasets import (
+    CrossModalityBatchSampler,
+    FolderReID,
+    PlainFolder,
+    UndecodableImageError,
+    list_images,
+    load_image,
+)
 
 SIZE = (16, 8)
 LINES = [
@@ -112,6 +120,65 @@ class TestCSV:
         with pytest.raises(ValueError, match=r"training needs ids, but 'u\.png' has pid -1"):
             FolderReID(split="train", **options)
 
+    def test_other_separators_and_encodings_are_named(self, tmp_path):
+        options = write_csv(tmp_path, ["path;pid;cam_id;modality", "a.png;1;1;visible"], images=[])
+        with pytest.raises(ValueError, match=r"people.csv', line 1: expected .* separated by commas, not by ';'"):
+            FolderReID(split="train", **options)
+        (tmp_path / "people.csv").write_bytes("path,pid,cam_id,modality\nJos\xe9.png,1,1,visible".encode("latin-1"))
+        with pytest.raises(ValueError, match=r"people.csv' is not in UTF-8 .*save it as 'CSV UTF-8'"):
+            FolderReID(split="train", **options)
+        (tmp_path / "people.csv").write_text('path,pid,cam_id,modality\n"a.png"x,1,1,visible\n')
+        with pytest.raises(ValueError, match=r"people.csv', behind line 1: .* expected after"):
+            FolderReID(split="train", **options)
+
+    def test_a_person_in_training_and_test_is_refused(self, tmp_path):
+        options = write_csv(tmp_path, [*LINES, "b/again.png,7,3,infrared,test,query"])
+        for split in ("train", "test"):
+            with pytest.raises(ValueError, match=r"1 of 2 test people are training people too, such as 7 \(line 2 a"):
+                FolderReID(split=split, **options)
+        assert len(FolderReID(split="test", allow_shared_people=True, **options)) == 4
+        lines = ["path,pid,cam_id,modality,split", "a.png,-1,1,visible,test", "b.png,-1,1,visible,val"]
+        assert len(FolderReID(split="test", **write_csv(tmp_path, lines))) == 1  # unknown people are nobody
+
+    def test_missing_images_are_named_together(self, tmp_path):
+        options = write_csv(tmp_path, LINES, images=[LINES[1]])
+        with pytest.raises(FileNotFoundError, match=r"line 3: no image, .*a/7_2.png.*; .*line 4: no image, "):
+            FolderReID(split="train", **options)
+
+    def test_one_image_spelled_in_two_ways(self, tmp_path):
+        lines = [LINES[0], "a/1.png,1,1,visible,train,", "./a//1.png,1,1,visible,train,"]
+        with pytest.raises(ValueError, match=r"line 3: './a//1.png' stands in line 2 already"):
+            FolderReID(split="train", **write_csv(tmp_path, lines))
+
+    def test_photos_come_upright_and_the_cache_knows(self, tmp_path):
+        options = write_csv(tmp_path, LINES, images=[])
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for number, line in enumerate(LINES[1:], start=1):
+            layouts.write_image(tmp_path / line.split(",")[0], seed=number)
+            pixels = np.random.RandomState(number).randint(0, 256, (30, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / line.split(",")[0], exif=exif)
+        for cache in (False, True):
+            options["cache"] = cache
+            upright = FolderReID(split="test", **options)
+            stored = FolderReID(split="test", intake=dict(upright=False), **options)
+            path = str(tmp_path / "b/q.png")
+            row = upright.rows()["path"].index("b/q.png")
+            for dataset in (upright, stored):
+                expected = load_image(path, SIZE, intake=dataset.intake)
+                np.testing.assert_array_equal(dataset[row]["inputs"].numpy(), expected)
+            assert (upright[row]["inputs"] != stored[row]["inputs"]).any()
+        assert upright.cache.path != stored.cache.path
+        assert upright.metainfo["intake"]["upright"] is True
+
+    def test_frames_of_16_bits_need_a_depth_range(self, tmp_path):
+        options = write_csv(tmp_path, [LINES[0], "a.png,1,3,infrared,test,"], images=[])
+        Image.fromarray(np.arange(800, dtype=np.uint16).reshape(40, 20)).save(tmp_path / "a.png")
+        with pytest.raises(UndecodableImageError, match="more than 8 bits a channel"):
+            FolderReID(split="test", **{**options, "cache": True})
+        dataset = FolderReID(split="test", intake=dict(depth_range=[0, 799]), **options)
+        assert dataset[0]["inputs"].max() > 240 and dataset.metainfo["intake"]["depth_range"] == (0, 799)
+
     def test_a_missing_csv_is_named(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=rf"CSV is missing: looked for '{tmp_path}/no\.csv'"):
             FolderReID(data_root=str(tmp_path), ann_file="no.csv")
@@ -153,7 +220,8 @@ class TestFolders:
         ("stray", "message"),
         [
             ("train/rgb/cam1/1/a.png", r"should hold the folders .* only, found 'rgb'"),
-            ("train/visible/front/1/a.png", r"named by a number; found 'front'"),
+            ("train/visible/front/1/a.png", r"cam1, cam2, .* found 'front'"),
+            ("train/visible/camera_three/1/a.png", r"train/visible' should hold .* found 'camera_three'"),
             ("train/visible/cam1/anna/a.png", r"visible/cam1' should hold a folder a person.* found 'anna'"),
             (
                 "train/visible/cam1/a.png",
@@ -165,6 +233,33 @@ class TestFolders:
         layouts.write_image(root / stray, seed=1)
         with pytest.raises(ValueError, match=message):
             self.make(root, "train")
+
+    def test_a_person_in_training_and_test_is_refused(self, root):
+        layouts.write_image(root / "test/visible/cam1/3/f.png", seed=1)
+        shared = r"1 of 2 test people are training people too, such as 3 \(train/visible/cam2/0003 and test/visible"
+        with pytest.raises(ValueError, match=shared):
+            self.make(root, "test")
+        assert len(FolderReID(data_root=str(root), split="test", cache=False, allow_shared_people=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a.png,1,1,visible", "b.png,2,1,visible"], r"no infrared image .*\(2 people with visible images\)"),
+        (["a.png,1,1,visible", "b.png,2,3,infrared"], r"nobody has images in both modalities \(1 people in visible, 1"),
+    ],
+)
+def test_training_rows_without_pairs_are_named(tmp_path, lines, message):
+    dataset = FolderReID(split="train", **write_csv(tmp_path, ["path,pid,cam_id,modality", *lines]))
+    with pytest.raises(ValueError, match=f"{tmp_path.name} in '{tmp_path}': {message}"):
+        CrossModalityBatchSampler(dataset, num_ids=2, num_instances=2)
+
+
+def test_a_batch_of_one_person_is_refused(tmp_path):
+    lines = ["path,pid,cam_id,modality", "a.png,1,1,visible", "b.png,1,3,infrared"]
+    dataset = FolderReID(split="train", **write_csv(tmp_path, lines))
+    with pytest.raises(ValueError, match="num_ids=1: a batch of one person"):
+        CrossModalityBatchSampler(dataset, num_ids=1, num_instances=2)
 
 
 class TestPlainFolder:

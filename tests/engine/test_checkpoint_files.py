@@ -11,6 +11,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from mscmreid.engine.runner import checkpoint as ckpt
+from mscmreid.gate import DamagedFileError
 
 
 def write(path: Path, value: float = 1.0) -> Path:
@@ -32,7 +33,7 @@ def test_a_truncated_file_is_named(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     for check in (ckpt.verify_checkpoint, ckpt.read_checkpoint):
-        with pytest.raises(ckpt.BrokenCheckpointError, match=r"epoch_1\.pth"):
+        with pytest.raises(DamagedFileError, match=r"epoch_1\.pth"):
             check(path)
 
 
@@ -43,7 +44,7 @@ def test_a_flipped_bit_in_a_weight_is_found(tmp_path):
     content[position + 8] ^= 1
     path.write_bytes(content)
     torch.load(path, weights_only=True)  # torch itself does not notice
-    with pytest.raises(ckpt.BrokenCheckpointError, match="checksum"):
+    with pytest.raises(DamagedFileError, match="checksum"):
         ckpt.verify_checkpoint(path)
 
 
@@ -134,7 +135,7 @@ def test_resume_passes_over_a_damaged_file_and_names_it(tmp_path):
 
 def test_resume_from_nothing_but_damage_is_an_error(tmp_path):
     (tmp_path / "epoch_1.pth").write_bytes(b"")
-    with pytest.raises(ckpt.BrokenCheckpointError, match=r"epoch_1\.pth"):
+    with pytest.raises(DamagedFileError, match=r"epoch_1\.pth"):
         ckpt.find_intact_checkpoint(tmp_path)
     assert ckpt.find_intact_checkpoint(tmp_path / "empty") == (None, [])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from test_runs import run_and_kill
-from toy_runs import ROOT, logged_scalars
+from toy_runs import logged_scalars, published_run
 
-from mscmreid.apis import load_config, train
+from mscmreid.apis import train
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 
 
@@ -17,30 +17,12 @@ def dns_config(sysu_folder, tmp_path):
 
     def make(name: str, batch_rule: str = "published"):
         options = {
-            "data_root": str(sysu_folder),
-            "work_dir": str(tmp_path / name),
-            "experiment_name": name,
-            "image_size": (32, 16),
             "model.backbone.depth": 18,
             "model.backbone.base_channels": 4,
             "model.backbone.init_cfg": None,
-            "model.head.num_classes": 6,
-            "optim_wrapper.dtype": "float32",
             "optim_wrapper.optimizer.lr": 0.01,
-            "train_dataloader.num_workers": 0,
-            "val_dataloader.num_workers": 0,
-            "train_dataloader.dataset.check_counts": False,
-            "val_dataloader.dataset.check_counts": False,
-            "train_dataloader.batch_sampler.num_ids": 2,
-            "train_dataloader.batch_sampler.num_instances": 2,
-            "train_dataloader.batch_sampler.num_batches": 4,
-            "train_cfg.max_epochs": 3,
-            "train_cfg.val_begin": 3,
-            "default_hooks.logger.interval": 1,
-            "visualizer.vis_backends": [dict(type="LocalVisBackend")],
-            "log_level": "WARNING",
         }
-        cfg = load_config(ROOT / "configs" / "dns_sysu.py", options)
+        cfg = published_run("dns_sysu", sysu_folder, tmp_path / name, options)
         cfg.param_scheduler[0].update(points=[(0, 0.1), (1, 1.0), (None, 0.0)], batch_rule=batch_rule)
         return cfg
 

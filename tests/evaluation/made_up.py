@@ -1,6 +1,8 @@
-"""A made-up SYSU-MM01-like feature table for tests."""
+"""A made-up SYSU-MM01-like feature table for tests, and rows of the true lists."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 
@@ -27,3 +29,35 @@ def make_table(num_ids=12, frames=4, dim=16, noise=0.5, seed=0, flip=False) -> F
         {name: unit() for name in names},
         dict(dataset_name="SYSU-MM01", split="test", checkpoint="best.pth", checkpoint_sha256="ab" * 32),
     )
+
+
+def make_columns(rows):
+    """Columns of (path, pid, cam_id, modality) rows, in an order that is nobody's."""
+    rows = [rows[i] for i in np.random.RandomState(0).permutation(len(rows))]
+    path, pid, cam, modality = zip(*rows, strict=True)
+    return dict(path=list(path), pid=np.array(pid), cam_id=np.array(cam), modality=np.array(modality))
+
+
+def sysu_columns(splits, split="test"):
+    root = splits / "SYSU-MM01"
+    counts = json.loads((root / "image_counts.json").read_text())
+    ids = [int(i) for i in (root / "exp" / f"{split}_id.txt").read_text().strip().rstrip(",").split(",")]
+    return make_columns(
+        [
+            (f"cam{cam}/{pid:04d}/{frame:04d}.jpg", pid, cam, "infrared" if cam in (3, 6) else "visible")
+            for cam in range(1, 7)
+            for pid in ids
+            for frame in range(1, counts[f"cam{cam}"].get(f"{pid:04d}", 0) + 1)
+        ]
+    )
+
+
+def llcm_columns(splits):
+    rows = []
+    for short, modality in (("vis", "visible"), ("nir", "infrared")):
+        for line in (splits / "LLCM" / "idx" / f"test_{short}.txt").read_text().split("\n"):
+            if line:
+                pid, name = line.split()[0].split("/")[1:]
+                cam = int(name.split("_")[1][1:])
+                rows.append((f"test_{short}/cam{cam}/{pid}/{name}", int(pid), cam, modality))
+    return make_columns(rows)

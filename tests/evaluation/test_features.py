@@ -108,7 +108,7 @@ def test_rows_of_different_length_are_refused_until_normalised():
     table = make_table()
     unit = table.features["feat_bn"]
     table.features["feat_bn"] = unit * np.linspace(1, 9, len(table), dtype=np.float32)[:, None]
-    with pytest.raises(ValueError, match="must have one length"):
+    with pytest.raises(ValueError, match="must have unit length"):
         table.matrix("feat_bn")
     np.testing.assert_allclose(table.normalized().matrix("feat_bn"), unit, atol=1e-6)
     table.features["feat_bn"][7] = 0
@@ -119,7 +119,7 @@ def test_rows_of_different_length_are_refused_until_normalised():
 def test_files_that_do_not_fit_are_named(tmp_path):
     table = make_table()
     columns = dict(table.columns, feat_bn=table.features["feat_bn"])
-    with pytest.raises(FileNotFoundError, match="no feature file"):
+    with pytest.raises(FileNotFoundError, match="expected a feature file"):
         FeatureTable.load(tmp_path / "nowhere.npz")
     with pytest.raises(ValueError, match=r"saved as \.npz"):
         table.save(tmp_path / "f.pkl")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import make_table
+from made_up import llcm_columns, make_columns, make_table, sysu_columns
 
 from mscmreid.evaluation import (
     GeneralProtocol,
@@ -21,38 +21,6 @@ from mscmreid.evaluation.presets import protocols_of
 from mscmreid.evaluation.protocols import sysu
 
 DATA = Path(__file__).parents[1] / "data"
-
-
-def make_columns(rows):
-    """Columns of (path, pid, cam_id, modality) rows, in an order that is nobody's."""
-    rows = [rows[i] for i in np.random.RandomState(0).permutation(len(rows))]
-    path, pid, cam, modality = zip(*rows, strict=True)
-    return dict(path=list(path), pid=np.array(pid), cam_id=np.array(cam), modality=np.array(modality))
-
-
-def sysu_columns(splits, split="test"):
-    root = splits / "SYSU-MM01"
-    counts = json.loads((root / "image_counts.json").read_text())
-    ids = [int(i) for i in (root / "exp" / f"{split}_id.txt").read_text().strip().rstrip(",").split(",")]
-    return make_columns(
-        [
-            (f"cam{cam}/{pid:04d}/{frame:04d}.jpg", pid, cam, "infrared" if cam in (3, 6) else "visible")
-            for cam in range(1, 7)
-            for pid in ids
-            for frame in range(1, counts[f"cam{cam}"].get(f"{pid:04d}", 0) + 1)
-        ]
-    )
-
-
-def llcm_columns(splits):
-    rows = []
-    for short, modality in (("vis", "visible"), ("nir", "infrared")):
-        for line in (splits / "LLCM" / "idx" / f"test_{short}.txt").read_text().split("\n"):
-            if line:
-                pid, name = line.split()[0].split("/")[1:]
-                cam = int(name.split("_")[1][1:])
-                rows.append((f"test_{short}/cam{cam}/{pid}/{name}", int(pid), cam, modality))
-    return make_columns(rows)
 
 
 def digest(columns, rows):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from toy_training import TINY_TRANSFORMER
 
 from mscmreid.apis import load_config
 from mscmreid.apis import test as run_test
@@ -30,7 +32,9 @@ from mscmreid.models.losses import (
     BatchHardTripletLoss,
     BranchOrthogonality,
     CenterGuidedPairMining,
+    DiscriminativeCenter,
     EnhancedSquaredDifference,
+    ModalitySharedEnhancement,
     QuadrupleCenterTripletLoss,
     WeightedRegularizedTriplet,
 )
@@ -38,7 +42,9 @@ from mscmreid.registry import MODELS
 from mscmreid.structures import MODALITIES, ReIDDataSample, Rows
 
 ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS = ("mscm", "agw", "caj", "deen", "dns")
+SYSTEMS = ("mscm", "agw", "caj", "deen", "dns", "pmt")
+EPOCH = {"pmt": 6}
+"""Where a system's last stage begins; the others know none."""
 LOSSES = dict(
     qct=QuadrupleCenterTripletLoss,
     triplet=BatchHardTripletLoss,
@@ -46,6 +52,9 @@ LOSSES = dict(
     esd=EnhancedSquaredDifference,
     cpm=CenterGuidedPairMining,
     orthogonality=BranchOrthogonality,
+    msel=ModalitySharedEnhancement,
+    dcl=DiscriminativeCenter,
+    within=partial(BatchHardTripletLoss, within_modality=True),
 )
 SIZE = (64, 32)
 NUM_IDS, NUM_INSTANCES = 3, 2  # half a batch is three rows a modality: the middle person is in both halves
@@ -128,9 +137,15 @@ def toy_system(system: str) -> tuple:
         options["model.backbone.plugins.dee.dropout"] = 0.0
     if system == "dns":
         options["model.backbone.plugins.css.dropout"] = 0.0
+    if system.startswith("pmt"):
+        del options["model.backbone.base_channels"]
+        options |= {**TINY_TRANSFORMER, "model.backbone.dropout": 0.0, "model.backbone.drop_path": 0.0}
+        # with AdamW's own the first update is the gradient's sign, of gradients that are nothing but rounding, too
+        options["optim_wrapper.optimizer.eps"] = 0.1
     if system == "stateful":
         options["model.head.losses.teacher"] = dict(type=StatefulLoss, weight=0.5)
-    cfg = load_config(ROOT / "configs" / f"{'agw' if system == 'stateful' else system}_sysu.py", options)
+    name = "agw" if system == "stateful" else system.split()[0]
+    cfg = load_config(ROOT / "configs" / f"{name}_sysu.py", options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     return cfg, model.train()
@@ -156,7 +171,7 @@ def one_step(system: str, norm: str, num_steps: int = 1) -> dict:
     then moves no value over the edge of a ReLU, so what is left of a difference is a fault.
 
     Args:
-        system: of SYSTEMS.
+        system: of SYSTEMS, or 'pmt first stage'.
         norm: 'frozen': batch norms use and keep their running statistics; 'synced': they use the global batch's;
             'own': they use this process's rows.
         num_steps: how many; losses and gradients are those of the last.
@@ -172,7 +187,7 @@ def one_step(system: str, norm: str, num_steps: int = 1) -> dict:
     if rank_and_size()[1] > 1:
         bare = convert_sync_batch_norm(model) if norm == "synced" else model
         model = ReIDDistributedDataParallel(bare)
-    bare.set_iteration(10**6)  # behind the ramps of the losses' weights
+    bare.set_iteration(10**6, EPOCH.get(system, 0))  # behind the ramps of the losses' weights
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {name: value.clone() for name, value in bare.state_dict().items()}
     grads: dict[str, Tensor] = {}
@@ -194,7 +209,8 @@ def one_step(system: str, norm: str, num_steps: int = 1) -> dict:
 def steps(folder: Path) -> dict:
     """Every system with frozen and with synced batch norms, and MSCMNet with each process's own."""
     found = {f"{system} {norm}": one_step(system, norm) for system in SYSTEMS for norm in ("frozen", "synced")}
-    return {**found, "mscm own": one_step("mscm", "own"), "stateful frozen": one_step("stateful", "frozen", 3)}
+    found |= {"mscm own": one_step("mscm", "own"), "stateful frozen": one_step("stateful", "frozen", 3)}
+    return {**found, "pmt first stage frozen": one_step("pmt first stage", "frozen")}
 
 
 def draws(folder: Path) -> dict:

@@ -19,7 +19,7 @@ from mscmreid.apis import load_config, train
 TOLERANCE = 1e-4  # of gradients and updates; largest seen: 7e-6
 FLOAT32_TOLERANCE = 5e-3  # of MSCMNet's; largest seen: 7e-4, in biases whose gradient is all but 0
 STEPS = [f"{system} {norm}" for system in SYSTEMS for norm in ("frozen", "synced")]
-STEPS += ["stateful frozen"]
+STEPS += ["stateful frozen", "pmt first stage frozen"]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mscmreid.apis import load_config
 from mscmreid.engine import CosineToFloorLR
 from mscmreid.engine.optimizers.optim_wrapper_constructor import parameter_groups
 from mscmreid.models import BNNeck, CrossModalReID, VisionTransformer
@@ -203,12 +204,13 @@ def test_three_steps_of_a_stage_equal_the_released_ones(golden, repo_root, devia
         assert deviation("pmt, state norms", found["after"][name], value) < 1e-3, name
 
 
-def test_a_checkpoint_in_the_released_layout_of_206_people_gives_unit_features(golden, tmp_path):
+def test_a_checkpoint_in_the_released_layout_of_206_people_gives_unit_features(golden, repo_root, tmp_path):
     keys = golden("pmt_checkpoint_layout.json")["keys"]
     keys = {name: [206, *shape[1:]] if name == "classifier.weight" else shape for name, shape in keys.items()}
     torch.save(tensors(pmt_recipes.weights(keys)), tmp_path / "pmt.pth")
-    model = pmt(206)
+    cfg = load_config(repo_root / "configs" / "pmt_regdb.py", {"model.backbone.init_cfg": None})
+    model = MODELS.build(cfg.model).eval()
     model.load_state_dict(convert(read_official(tmp_path / "pmt.pth"), model.state_dict()).state_dict)
-    features = model.extract_features(torch.from_numpy(pmt_recipes.eval_images()[0]), "visible")
-    for feature in features.values():
-        torch.testing.assert_close(feature.norm(dim=1), torch.ones(2))
+    for modality, images in zip(("visible", "infrared"), pmt_recipes.eval_images(), strict=True):
+        for feature in model.extract_features(torch.from_numpy(images), modality).values():
+            torch.testing.assert_close(feature.norm(dim=1), torch.ones(2))

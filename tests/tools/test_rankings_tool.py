@@ -103,7 +103,8 @@ def test_the_tool_draws_a_picture_and_prints_floors_and_result(table, features, 
 @pytest.mark.parametrize("how", ["best", "worst", "hardest", "first"])
 def test_other_queries_other_pictures(features, tmp_path, how):
     tool = load_tool("analysis_tools/draw_rankings")
-    tool.main([features, str(tmp_path / "a.webp"), "--select", how, "--protocol", "indoor", "--feature", "sum"])
+    root = ["--data-root", str(Path(features).parent)]
+    tool.main([features, str(tmp_path / "a.webp"), *root, "--select", how, "--protocol", "indoor", "--feature", "sum"])
     assert (tmp_path / "a.webp").stat().st_size > 1000
 
 
@@ -112,7 +113,7 @@ def test_what_cannot_be_drawn_is_told(features, tmp_path):
     with pytest.raises(FileNotFoundError, match="is the data root right"):
         tool.main([features, str(tmp_path / "a.png"), "--data-root", str(tmp_path)])
     with pytest.raises(ValueError, match=r"must end in \.png"):
-        tool.main([features, str(tmp_path / "a.gif")])
+        tool.main([features, str(tmp_path / "a.gif"), "--data-root", str(Path(features).parent)])
     toy_table().save(tmp_path / "bare.npz")
     with pytest.raises(ValueError, match="give --data-root"):
         tool.main([str(tmp_path / "bare.npz"), str(tmp_path / "a.png")])
@@ -121,5 +122,7 @@ def test_what_cannot_be_drawn_is_told(features, tmp_path):
 def test_own_data_is_drawn_under_a_general_protocol(features, tmp_path, capsys):
     tool = load_tool("analysis_tools/draw_rankings")
     sides = ["--query", "modality=visible", "cameras=1", "--gallery", "modality=infrared"]
-    tool.main([features, str(tmp_path / "a.png"), *sides, "--exclude", "id-camera"])
+    tool.main(
+        [features, str(tmp_path / "a.png"), "--data-root", str(Path(features).parent), *sides, "--exclude", "id-camera"]
+    )
     assert "visible cameras 1 -> infrared" in capsys.readouterr().out

@@ -37,7 +37,7 @@ def test_a_missing_or_broken_image_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         draw_rankings([Ranking(RankedImage(tmp_path / "gone.png"), [])])
     (tmp_path / "broken.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"broken\.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"broken\.png' cannot be decoded"):
         draw_rankings([Ranking(RankedImage(tmp_path / "broken.png"), [])])
     with pytest.raises(ValueError, match="at least one query"):
         draw_rankings([])

@@ -6,8 +6,9 @@ python tools/analysis_tools/ablate.py configs/mscm_regdb.py --splits --checkpoin
 
 Each run has its folder, WORK_DIR/CONFIG/seed_N, with splits seed_N/split_M. Started again, what has results is left out
 and what was cut off goes on from its last checkpoint. WORK_DIR/ablation.md, .csv and .png hold mean and standard
-deviation over the seeds, parameters, operations and training time. RegDB's published number is the mean over ten
-splits, each a training: seed_N/splits_best.txt and .json have it with every split.
+deviation over the seeds, parameters, operations and training time; with --baseline also the paired test of every config
+against its base, which says which steps are real. RegDB's published number is the mean over ten splits, each a
+training: seed_N/splits_best.txt and .json have it with every split.
 
 Several machines may share the work on one folder: --splits 1 2 3 here, --splits 4 5 there (or other seeds), and at the
 end once more with all. On a cluster: --print-commands prints one command for each run that is not finished, to be
@@ -19,12 +20,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
 
 from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.interruption import kept_when_interrupted
 
 TOOLS = Path(__file__).resolve().parents[1]
 ALL_SPLITS = list(range(1, 11))
@@ -55,7 +56,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on this machine (default: 1)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="of each run, one a GPU (default: 1)")
     parser.add_argument("--feature", help="feature to report (default: the first one that each config names)")
-    parser.add_argument("--baseline", metavar="NAME", help="config whose numbers the others' differences are given to")
+    parser.add_argument(
+        "--baseline",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="config that the others are compared with, in a paired test; CONFIG=NAME: another one for that config",
+    )
     parser.set_defaults(cfg_options_texts=[])
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--print-commands", action="store_true", help="print a command for each run, run nothing")
@@ -75,14 +82,18 @@ def main(argv: list[str] | None = None) -> int:
     names = ("configs", "work_dir", "seeds", "which", "checkpoints", "rerank", "flip")
     given = {name: getattr(args, name) for name in names}
     plan = Plan(**given, splits=splits, options=args.cfg_options_texts, values=args.cfg_options)
-    runs = plan.runs()
+    runs = plan.runs(need_checkpoints=not args.table_only)
     if args.print_commands:
         script = os.path.relpath(__file__)
         print("\n".join(job_command(run, script, args.processes) for run in runs if not is_finished(run)))
         return 0
     failures = []
     if not args.table_only:
-        failures = run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True), args.processes)
+        kept = (
+            f"{args.work_dir} keeps what is finished and the last checkpoint of what is not; the same command goes on"
+        )
+        with kept_when_interrupted(lambda: kept):
+            failures = run_all(runs, TOOLS, args.jobs, lambda line: print(line, flush=True), args.processes)
     if not args.no_table:
         write(args, runs, argv)
     if failures:
@@ -92,11 +103,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def write(args: argparse.Namespace, runs: list, argv: list[str] | None) -> None:
     """Write and print the tables."""
+    from mscmreid.experiments.paired import choose_bases, paired_tables
     from mscmreid.experiments.table import collect_rows, markdown, write_splits, write_table
 
     for path in write_splits(runs):
         print(f"\n{path.read_text(encoding='utf-8')}\nresults: {path.with_suffix('.json')} and .txt\n")
     rows = collect_rows(runs, args.feature)
+    bases = choose_bases([row.name for row in rows], args.baseline)
+    tests = paired_tables(runs, bases, args.feature) if bases else ""
     command = shlex.join(["python", "tools/analysis_tools/ablate.py", *(sys.argv[1:] if argv is None else argv)])
     over = "splits" if args.splits is not None else "gallery draws"
     tested = "the given checkpoints" if args.checkpoints else f"the {args.which} epoch of each training"
@@ -106,21 +120,17 @@ def write(args: argparse.Namespace, runs: list, argv: list[str] | None) -> None:
         f"Made on {time.strftime('%Y-%m-%d')} by `{command}`: mean ± standard deviation over the seeds (of a seed, the "
         f"mean over the {over}), {tested}, tested on {datasets}."
     ]
-    if args.baseline:
-        notes += ["", f"In parentheses: difference to {args.baseline}."]
-    print(markdown(rows, notes, args.baseline))
+    if bases:
+        each = ", ".join(dict.fromkeys(bases.values()))
+        told = "the config that the tests below name" if len(set(bases.values())) > 1 else each
+        notes += ["", f"In parentheses: difference to {told}."]
+    print(markdown(rows, notes, bases, tests))
     try:
-        write_table(rows, args.work_dir, notes, args.baseline)
+        write_table(rows, args.work_dir, notes, bases, tests)
     except ImportError as error:
         print(f"no plot was made: {error}", file=sys.stderr)
     print(f"table: {Path(args.work_dir, 'ablation.md')}, .csv, .png")
 
 
-def end(*_: object) -> None:
-    """A cluster's SIGTERM ends the children too."""
-    raise SystemExit(143)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
     run_tool(main)

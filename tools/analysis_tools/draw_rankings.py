@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscmreid.apis.feature_options import add_feature_options, read_features
+from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.evaluation import FeatureTable, Protocol, Result, evaluate
 from mscmreid.visualization.nearest import CHOICES
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("features", help=".npz of a test run or of other code, or a .csv that goes with --npy")
     parser.add_argument("out", type=Path, help="picture to write: .png, .jpg, .webp or .pdf")
-    parser.add_argument("--data-root", help="folder of the data set (default: as the file says)")
+    parser.add_argument("--data-root", help="folder of the data set; no image outside of it is read")
     add_feature_options(parser)
     parser.add_argument("--feature", help="feat_bn, feat_pool, sum, blend=A, ... (default: feat_bn, else the first)")
     parser.add_argument("--queries", type=int, default=5, help="how many, each of another person (default: 5)")
@@ -68,9 +68,7 @@ def baselines(
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     table, protocols = read_features(args)
-    if table.meta.get("data_root") is None:
-        raise ValueError("the file does not say where its images are: give --data-root")
-    data_root = Path(table.meta["data_root"])
+    data_root = image_root(args, table)
     feature = args.feature or ("feat_bn" if "feat_bn" in table.features else next(iter(table.features)))
     evaluation = evaluate(table, protocols[:1], [feature], flip=args.flip)[0]
     rankings = evaluation_rankings(evaluation, table, data_root, args.select, args.queries, args.top)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +61,7 @@ def build_hollow_cache(
         header = dict(descr="|u1", fortran_order=False, shape=(len(rows), *size, 3))
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + len(rows) * size[0] * size[1] * 3)
-    with open(path[: -len(".npy")] + ".json", "w", encoding="utf-8") as file:
-        json.dump(dict(format=image_cache.FORMAT, images=len(rows), size=list(size), undecodable={}), file)
+    image_cache.write_description(path, np.zeros(len(rows), dtype=np.uint64), size, {})
 
 
 def use_hollow_caches() -> None:

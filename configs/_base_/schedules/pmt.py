@@ -1,5 +1,7 @@
-# PMT's training: AdamW, 24 epochs, the learning rate set once an epoch: a cosine from the first epoch on, warm-up over
-# three, and the same floor for both groups. The best mAP is kept, looked at every other epoch.
+# PMT's implementation details: AdamW on every trained parameter, 3e-4 and half of it for the blocks and the patches; 24
+# epochs, the two stages of the progressive learning being the first 6 and the other 18. The learning rate is set once
+# an epoch: warm-up over three, a cosine that starts at the first epoch (so the base rate is never reached), and the
+# same floor for both groups, at which the last epoch is trained. The best mAP is kept, looked at every other epoch.
 _base_ = './mscm.py'
 train_cfg = dict(max_epochs=24, val_begin=2, val_interval=2)
 optim_wrapper = dict(

@@ -6,16 +6,20 @@ import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
 from mscmreid.engine.runner.checkpoint import LAST, remove_leftovers
+from mscmreid.engine.runner.train_loops import counts_iterations, random_state
 from mscmreid.fileio import write_text
 from mscmreid.registry import HOOKS
 
 _BETTER = {"greater": operator.gt, "less": operator.lt}
+_LAST_NUMBER = {"epoch": "last_ckpt_epoch", "iter": "last_ckpt_iter"}
 
 
 @HOOKS.register_module()
@@ -26,8 +30,12 @@ class SafeCheckpointHook(Hook):
     epoch again when it is resumed, and ends with the same numbers as one that was never killed. Old files are deleted
     only after the new one is in place.
 
+    A training that counts iterations has ``iter_N.pth`` and ``best_<metric>_iter_N.pth``, after each validation and at
+    the end.
+
     Args:
         interval: epochs between checkpoints; the last epoch always gets one.
+        by_epoch: False: ``interval`` is in iterations, for a training that counts them.
         max_keep_ckpts: how many ``epoch_N.pth`` stay; the second newest is what ``--resume`` falls back to if the
             newest is damaged. -1 keeps all.
         save_best: name of the metric (as in the log) whose best epoch is kept; None keeps no best.
@@ -44,6 +52,7 @@ class SafeCheckpointHook(Hook):
         save_best: str | None = None,
         rule: str = "greater",
         save_optimizer: bool = True,
+        by_epoch: bool = True,
     ) -> None:
         if rule not in _BETTER:
             raise ValueError(f"rule must be one of {sorted(_BETTER)}, found {rule!r}")
@@ -52,6 +61,7 @@ class SafeCheckpointHook(Hook):
         if max_keep_ckpts == 0 or max_keep_ckpts < -1:
             raise ValueError(f"max_keep_ckpts must be at least 1, or -1 for all, found {max_keep_ckpts}")
         self.interval = interval
+        self.by_epoch = by_epoch
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self.is_better = _BETTER[rule]
@@ -60,17 +70,34 @@ class SafeCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Clear what a killed run left half written."""
+        if not self.by_epoch and not counts_iterations(runner):
+            raise ValueError(
+                "default_hooks.checkpoint.by_epoch=False goes with a training that counts iterations "
+                "(train_cfg.by_epoch=False): this one counts epochs"
+            )
         self.pending = False
         if is_main_process() and (left := remove_leftovers(runner.work_dir)):
             runner.logger.info(f"removed half-written checkpoints of an earlier run: {left}")
         runner.logger.info(f"checkpoints go to {runner.work_dir}")
 
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
+    ) -> None:
+        """Where iterations count: remember that this one's checkpoint is to be written, or write it."""
+        if not counts_iterations(runner):
+            return
+        iteration = runner.iter + 1
+        if runner.train_loop.is_validated(iteration):
+            self.pending = True
+        elif iteration == runner.max_iters or (not self.by_epoch and iteration % self.interval == 0):
+            self._write(runner, "iter", iteration)
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Remember that this epoch's checkpoint is to be written, once its validation (if any) is over."""
-        self.pending = True
+        self.pending = not counts_iterations(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Keep the best, then write the epoch's checkpoint, which knows about it."""
+        """Keep the best, then write the checkpoint, which knows about it."""
         if self.pending:  # not in a validation outside training
             self._keep_best(runner, metrics or {})
             self._write_pending(runner)
@@ -81,35 +108,39 @@ class SafeCheckpointHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Write the last epoch's checkpoint if that has not been done yet."""
+        kind, number = position(runner)
+        self.pending = self.pending or (number > 0 and runner.message_hub.get_info(_LAST_NUMBER[kind]) != number)
         self._write_pending(runner, last=True)
 
     def _write_pending(self, runner: Runner, last: bool = False) -> None:
-        epoch = runner.epoch  # finished epochs
-        hub = runner.message_hub
-        if last and not self.pending:
-            self.pending = epoch > 0 and hub.get_info("last_ckpt_epoch") != epoch
         if not self.pending:
             return
         self.pending = False
-        if not (last or epoch % self.interval == 0 or epoch == runner.max_epochs):
-            return
-        path = os.path.join(runner.work_dir, f"epoch_{epoch}.pth")
-        kept = [e for e in hub.get_info("keep_ckpt_ids", []) if e < epoch] + [epoch]
+        kind, number = position(runner)
+        if last or kind == "iter" or number % self.interval == 0 or number == runner.max_epochs:
+            self._write(runner, kind, number)
+
+    def _write(self, runner: Runner, kind: str, number: int) -> None:
+        hub = runner.message_hub
+        path = os.path.join(runner.work_dir, f"{kind}_{number}.pth")
+        kept = [n for n in hub.get_info("keep_ckpt_ids", []) if n < number] + [number]
         outdated = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        flush_scalars(runner)
         hub.update_info("keep_ckpt_ids", kept[len(outdated) :])
         hub.update_info("last_ckpt", path)
-        hub.update_info("last_ckpt_epoch", epoch)
+        hub.update_info(_LAST_NUMBER[kind], number)
         runner.save_checkpoint(
             runner.work_dir,
             os.path.basename(path),
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_optimizer and runner.param_schedulers is not None,
-            meta=dict(epoch=epoch, iter=runner.iter),
+            meta=dict(epoch=runner.epoch, iter=number if kind == "iter" else runner.iter, **place_in_epoch(runner)),
         )
         if is_main_process():
             write_text(path, os.path.join(runner.work_dir, LAST))
-            for old in outdated:
-                Path(runner.work_dir, f"epoch_{old}.pth").unlink(missing_ok=True)
+            between = Path(runner.work_dir).glob("epoch_*_iter_*.pth")  # where a preempted run stopped, before this
+            for old in [*(Path(runner.work_dir, f"{kind}_{n}.pth") for n in outdated), *between]:
+                old.unlink(missing_ok=True)
         runner.logger.info(f"checkpoint: {path}")
 
     def _keep_best(self, runner: Runner, metrics: Mapping[str, float]) -> None:
@@ -125,7 +156,8 @@ class SafeCheckpointHook(Hook):
         if best is not None and not self.is_better(score, best):
             return
         previous = hub.get_info("best_ckpt")
-        path = os.path.join(runner.work_dir, f"best_{self.save_best.replace('/', '_')}_epoch_{runner.epoch}.pth")
+        kind, number = position(runner)
+        path = os.path.join(runner.work_dir, f"best_{self.save_best.replace('/', '_')}_{kind}_{number}.pth")
         hub.update_info("best_score", score)
         hub.update_info("best_ckpt", path)
         runner.save_checkpoint(
@@ -139,4 +171,25 @@ class SafeCheckpointHook(Hook):
             old = Path(runner.work_dir, Path(previous).name)  # the folder may have been moved
             if old.name != os.path.basename(path):
                 old.unlink(missing_ok=True)
-        runner.logger.info(f"best so far: {self.save_best} {score:.4f} after epoch {runner.epoch}: {path}")
+        after = f"epoch {number}" if kind == "epoch" else f"iteration {number}"
+        runner.logger.info(f"best so far: {self.save_best} {score:.4f} after {after}: {path}")
+
+
+def position(runner: Runner) -> tuple[str, int]:
+    """How far a training is, in what it counts: ('epoch', finished epochs) or ('iter', finished iterations)."""
+    return ("iter", runner.iter) if counts_iterations(runner) else ("epoch", runner.epoch)
+
+
+def place_in_epoch(runner: Runner) -> dict[str, Any]:
+    """What a checkpoint between two batches of an epoch needs beside the usual, {} between epochs: the number of
+    batches that are done and the generators of all processes. To be called in all of them."""
+    if not getattr(runner.train_loop, "batch", 0):
+        return {}
+    return dict(batches=runner.train_loop.batch, random_states=all_gather_object(random_state()))
+
+
+def flush_scalars(runner: Runner) -> None:
+    """Put logged values that wait on the device into the message hub, which is part of a checkpoint."""
+    for hook in runner.hooks:
+        if isinstance(hook, DeferredScalarsHook):
+            hook.flush(runner)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,16 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
-from mscmreid.fileio import safe_load, written_atomically
+from mscmreid.engine.runner.resume_state import check_resume_state
+from mscmreid.fileio import written_atomically
+from mscmreid.gate import DamagedFileError, damaged, read_json, read_text
+from mscmreid.torch_files import check_weights, read_torch, tree_digest, verify_torch, without_module
 
 LAST = "last_checkpoint"
 STAGES = "finished_stages.json"
+DIGEST = "content_sha256"
+"""Key of a checkpoint: see :func:`mscmreid.torch_files.tree_digest`."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class BrokenCheckpointError(ValueError):
-    """A checkpoint file is truncated or damaged."""
 
 
 def verify_checkpoint(path: str | Path) -> None:
@@ -33,24 +31,15 @@ def verify_checkpoint(path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenCheckpointError: the file ends early or an entry differs from its checksum.
+        DamagedFileError: the file ends early or an entry differs from its checksum.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: expected a file at {path}, found none")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise BrokenCheckpointError(
-            f"{path} is not a whole checkpoint ({error}; {path.stat().st_size:,} bytes)"
-        ) from error
-    if broken is not None:
-        raise BrokenCheckpointError(f"{path} is damaged: entry {broken!r} differs from its checksum")
+    verify_torch(path, "a checkpoint")
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Write to a temporary name beside ``path``, check what was written, then move it into place.
+
+    A digest of the content goes with it, which :func:`read_checkpoint` compares.
 
     Raises:
         OSError: it could not be written (a full disk is named as such); an older file at ``path`` is left as it was.
@@ -58,7 +47,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | Path) -> None:
     try:
         with written_atomically(path) as temporary:
             with open(temporary, "wb") as file:
-                torch.save(dict(checkpoint), file)
+                torch.save({**checkpoint, DIGEST: tree_digest(dict(checkpoint))}, file)
                 file.flush()
                 os.fsync(file.fileno())
             verify_checkpoint(temporary)
@@ -91,25 +80,44 @@ def remove_leftovers(folder: str | Path) -> list[str]:
 def find_checkpoints(work_dir: str | Path) -> list[Path]:
     """Checkpoints of a run to resume from, best first: the last one written, then its predecessors.
 
-    ``best_*.pth`` files hold no optimizer and are left out, and so are later epochs that an earlier run left there.
+    ``best_*.pth`` files hold no optimizer and are left out, and so are later ones that an earlier run left there.
     """
     work_dir = Path(work_dir)
-    epochs = {
-        path: int(match[1])
-        for path in work_dir.glob("epoch_*.pth")
-        if (match := re.fullmatch(r"epoch_(\d+)\.pth", path.name))
-    }
+    places = {path: place for path in work_dir.glob("*.pth") if (place := place_of(path)) is not None}
     note = work_dir / LAST
     # the folder may have been moved since: only the name counts
-    named = work_dir / Path(note.read_text().strip()).name if note.is_file() else None
-    newest = epochs.get(named, max(epochs.values(), default=0)) if named else max(epochs.values(), default=0)
-    return sorted((path for path, epoch in epochs.items() if epoch <= newest), key=lambda p: -epochs[p])
+    named = work_dir / name if (name := _name_in(note)) else None
+    newest = places.get(named) if named else None  # type: ignore[call-overload]
+    return sorted((path for path in places if newest is None or places[path] <= newest), key=places.get, reverse=True)  # type: ignore[arg-type]
+
+
+def place_of(path: Path) -> tuple[int, int] | None:
+    """Where in a training a checkpoint was made, by its name, to be compared with others of that training; None for
+    another file: ``epoch_E.pth``, ``epoch_E_iter_I.pth`` (I batches behind epoch E), ``iter_N.pth``."""
+    if match := re.fullmatch(r"epoch_(\d+)(?:_iter_(\d+))?\.pth", path.name):
+        return int(match[1]), int(match[2] or 0)
+    if match := re.fullmatch(r"iter_(\d+)\.pth", path.name):
+        return -1, int(match[1])
+    return None
+
+
+def _name_in(note: Path) -> str:
+    """The name of a file that a note says; empty if there is no such note, or none that can be read."""
+    try:
+        return Path(read_text(note, "the note of the last checkpoint", 1 << 16).strip()).name
+    except (FileNotFoundError, DamagedFileError):
+        return ""
 
 
 def finished_stages(work_dir: str | Path) -> list[str]:
     """Names of the stages that a training in ``work_dir`` has come to the end of, in order."""
     path = Path(work_dir, STAGES)
-    return json.loads(path.read_text()) if path.is_file() else []
+    if not path.is_file():
+        return []
+    names = read_json(path, "the list of finished stages")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise damaged(path, f"expected a list of stages, found {names!r}", "Delete it, or train in another folder")
+    return names
 
 
 def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
@@ -131,19 +139,21 @@ def trained_checkpoint(work_dir: str | Path, which: str) -> Path:
 def find_intact_checkpoint(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     """The checkpoint ``--resume`` goes on from, and what was wrong with those it passed over.
 
+    Each is read to its end, and what training goes on from is looked at.
+
     Raises:
-        BrokenCheckpointError: there are checkpoints, and all are broken.
+        DamagedFileError: there are checkpoints, and all are broken.
     """
     problems: list[str] = []
     for path in find_checkpoints(work_dir):
         try:
-            verify_checkpoint(path)
-        except BrokenCheckpointError as error:
+            check_resume_state(read_checkpoint(path), path)
+        except (DamagedFileError, FileNotFoundError) as error:
             problems.append(str(error))
         else:
             return path, problems
     if problems:
-        raise BrokenCheckpointError(
+        raise DamagedFileError(
             f"no checkpoint in {work_dir} can be resumed from:\n  "
             + "\n  ".join(problems)
             + "\nDelete them to start from the beginning."
@@ -156,31 +166,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenCheckpointError: truncated or damaged.
-        ValueError: it does not hold a mapping.
+        DamagedFileError: truncated, damaged, changed, no torch file, or it does not hold a mapping.
     """
-    path = Path(path)
-    if zipfile.is_zipfile(path) or not path.is_file():
-        verify_checkpoint(path)
-    try:
-        checkpoint = safe_load(path)
-    except (EOFError, IndexError, OSError, RuntimeError) as error:
-        raise BrokenCheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path}: expected a torch file of tensors, numbers, strings and containers of them, found something else "
-            f"({str(error).splitlines()[0]}). Nothing of it was executed or loaded."
-        ) from error
+    checkpoint = read_torch(path, "a checkpoint")
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path}: expected a mapping with 'state_dict', found {type(checkpoint).__name__}")
-    return dict(checkpoint)
+        raise damaged(path, f"expected a checkpoint, a mapping with 'state_dict', found {type(checkpoint).__name__}")
+    checkpoint = dict(checkpoint)
+    told = checkpoint.pop(DIGEST, None)
+    if told is not None and told != tree_digest(checkpoint):
+        raise damaged(
+            path,
+            "its content differs from its checksum, it was changed after it was written",
+            f"Take the file as it was; for changes that you mean, write it without the key {DIGEST!r}",
+        )
+    return checkpoint
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str, Tensor]:
     """The weights in a checkpoint (``state_dict``, or the mapping itself), without 'module.' before the names.
 
     Raises:
-        ValueError: an official file that needs conversion, or no weights at all.
+        ValueError: an official file that needs conversion.
+        DamagedFileError: no weights at all, or others than finite floating ones.
     """
     state = checkpoint.get("state_dict", checkpoint)
     if "net" in checkpoint and "state_dict" not in checkpoint:
@@ -188,9 +195,11 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str
             f"{source} is a checkpoint of a released implementation (it has 'net'); convert it first: "
             "python tools/model_converters/official_to_mscmreid.py SRC DST --system mscm|agw|caj|deen"
         )
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{source}: expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    if not isinstance(state, Mapping) or not state or not any(isinstance(v, Tensor) for v in state.values()):
+        raise damaged(source, f"expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")
+    state = without_module(state, source)
+    check_weights(state, source)
+    return state
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True) -> str:

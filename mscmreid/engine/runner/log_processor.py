@@ -7,6 +7,7 @@ from datetime import timedelta
 from mmengine.runner import LogProcessor, Runner
 
 from mscmreid.engine.runner.processes import peak_memory_mib
+from mscmreid.engine.runner.train_loops import counts_iterations
 from mscmreid.registry import LOG_PROCESSORS
 
 
@@ -42,7 +43,10 @@ class ReIDLogProcessor(LogProcessor):
         if mode != "train":
             return tag, "  ".join([f"{mode} {done}", *parts])
         losses = [f"{k.removeprefix('loss_')} {v:.4f}" for k, v in values.items() if k.startswith("loss_")]
-        line = [f"epoch {runner.epoch + 1}/{runner.max_epochs} {done}", f"loss {values['loss']:.4f}"]
+        where = f"epoch {runner.epoch + 1}/{runner.max_epochs} {done}"
+        if counts_iterations(runner):
+            where = f"iteration {runner.iter + 1}/{runner.max_iters}"
+        line = [where, f"loss {values['loss']:.4f}"]
         if losses:
             line[-1] += f" ({', '.join(losses)})"
         if "acc" in values:
@@ -60,7 +64,10 @@ class ReIDLogProcessor(LogProcessor):
         main = [
             f"{k} {v:.2f}" for k, v in values.items() if isinstance(v, float) and k.count("/") <= 1 and "time" not in k
         ]
-        where = f"{mode} after epoch {runner.epoch}" if mode == "val" else mode
+        where = mode
+        if mode == "val":
+            by_iteration = counts_iterations(runner)
+            where = f"val after iteration {runner.iter}" if by_iteration else f"val after epoch {runner.epoch}"
         return tag, "  ".join([where, *main])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,16 @@ def rows_needed(evaluator: Evaluator, columns: dict[str, Any]) -> np.ndarray | N
 
 
 def build_restricted(
-    runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list
+    runner: Runner,
+    dataloader: DataLoader | dict,
+    evaluator: Evaluator | dict | list,
+    check: Callable[[dict[str, Any], dict], None] | None = None,
 ) -> tuple[DataLoader | dict, Evaluator]:
     """The data loader's config with its data set built and restricted to what the evaluator needs, and the evaluator.
+
+    Args:
+        runner, dataloader, evaluator: as a loop gets them.
+        check: gets the columns of all rows and the data set's metainfo.
 
     Raises:
         ValueError: the metrics need no row at all.
@@ -54,8 +62,10 @@ def build_restricted(
         dataset.full_init()
     evaluator.dataset_meta = dataset.metainfo
     if hasattr(dataset, "rows"):
-        total = len(dataset)
-        indices = rows_needed(evaluator, dataset.rows())
+        total, columns = len(dataset), dataset.rows()
+        indices = rows_needed(evaluator, columns)
+        if check is not None:
+            check(columns, dataset.metainfo)
         if indices is not None and len(indices) == 0:
             raise ValueError(
                 f"the metrics need none of the {total} images of {dataset.metainfo}: check their protocols"
@@ -78,7 +88,8 @@ class _ExtractionLoop:
         evaluator: Evaluator | dict | list,
         precision: str = "float32",
     ) -> None:
-        dataloader, evaluator = build_restricted(runner, dataloader, evaluator)
+        check = runner.check_test if self.mode == "val" and hasattr(runner, "check_test") else None
+        dataloader, evaluator = build_restricted(runner, dataloader, evaluator, check)
         super().__init__(runner, dataloader, evaluator)  # type: ignore[call-arg]
         self.device_type = next(runner.model.parameters()).device.type
         self.precision = usable_precision(precision, self.device_type)
@@ -147,11 +158,12 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         return metrics
 
     def inference_model(self) -> nn.Module:
-        """A folded copy, made at the first batch: hooks may change the weights just before."""
+        """A folded copy that holds its weights in the loop's precision, made at the first batch: hooks may change the
+        weights just before."""
         if not self.fold_batch_norms:
             return super().inference_model()
         if self._copy is None:
             model = self.runner.model
             bare = model.module if is_model_wrapper(model) else model
-            self._copy = inference_copy(bare)
+            self._copy = inference_copy(bare, dtype=PRECISIONS[self.precision])
         return self._copy

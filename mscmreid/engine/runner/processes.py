@@ -83,6 +83,11 @@ def rank_variables(launcher: str) -> dict[str, str]:
     return variables
 
 
+def launcher_rank(launcher: str) -> int:
+    """This process's number among those of its run, before they are joined; see :func:`rank_variables`."""
+    return 0 if launcher == "none" else int(rank_variables(launcher)["RANK"])
+
+
 def _how_to_start(launcher: str) -> str:
     return {
         "pytorch": "tools/dist_train.sh CONFIG GPUS (torchrun)",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import torch
 from mmengine.dist import is_distributed, master_only
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -33,15 +37,18 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_num_classes, check_split
+from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
 from mscmreid.engine.runner.frozen import freeze
+from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
     init_cpu_group,
     limit_threads,
     preload_workers,
     start_method,
 )
+from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
+from mscmreid.engine.runner.train_loops import random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
 
@@ -60,9 +67,14 @@ class ReIDRunner(Runner):
     - ``compile`` in the config compiles the network's parts, not the optimizer's step with it.
     """
 
+    _resumed_meta: Mapping[str, Any]
     _train_dataloader: Any
+    _test_evaluator: Any
     _load_from: str | None
     _resume: bool
+    initial_weights: str | None = None
+    """What training started from: the ImageNet weights that the model's parts loaded, or 'random'; as it stands in
+    checkpoints, and None where a checkpoint does not say."""
 
     def setup_env(self, env_cfg: dict) -> None:
         """Memory, threads, workers, process group; then MMEngine's own set-up."""
@@ -108,21 +120,52 @@ class ReIDRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """MMEngine's; the head's classes must be the data's."""
+        """MMEngine's, with loops that go on within an epoch; the head's classes must be the data's."""
         if isinstance(loop, BaseLoop):
             return loop
+        loop = dict(loop)
+        by_epoch = loop.pop("by_epoch", True)
+        loop.setdefault("type", "mscmreid.ReIDTrainLoop" if by_epoch else "mscmreid.ReIDIterTrainLoop")
+        if "max_iters" in loop and loop.pop("max_epochs", None) is not None:  # of a base config
+            self.logger.info("train_cfg.max_epochs does not count: this training counts iterations")
         built = super().build_train_loop(loop)
+        if getattr(built, "counts_iterations", False):
+            for hook in self.hooks:
+                if isinstance(hook, LoggerHook):
+                    hook.log_metric_by_epoch = False
         check_num_classes(self._bare_model, built.dataloader.dataset)
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """MMEngine's; what is validated on must be of the split that is trained on (RegDB)."""
+        """MMEngine's; it must be of the split that is trained on (RegDB), and measure what hooks watch."""
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop):
+            check_measures([*self.hooks, *_schedulers(self.param_schedulers)], built.evaluator)
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
+            check_people(trained_on, validated_on, "the model of this config")
         return built
+
+    def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
+        """Before training: what the test after it will need, see :func:`mscmreid.engine.runner.checks.check_test`.
+
+        Args:
+            columns, metainfo: of all rows that the validation may use.
+        """
+        if self._test_evaluator is None or not isinstance(self._train_loop, BaseLoop):
+            return
+        evaluator = self._test_evaluator
+        if not isinstance(evaluator, Evaluator):
+            evaluator = self.build_evaluator(copy.deepcopy(evaluator))
+            evaluator.dataset_meta = metainfo
+        datasets = [
+            loader.get("dataset")
+            for loader in (self._test_dataloader, self._val_dataloader)
+            if isinstance(loader, dict)
+        ]
+        if len(datasets) == 2:
+            check_test(datasets[0], evaluator, datasets[1], columns)
 
     @staticmethod
     def build_dataloader(
@@ -177,7 +220,18 @@ class ReIDRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def train(self) -> nn.Module:
-        """Launch training, from the checkpoint that ``resume`` and ``load_from`` say."""
+        """Launch training, from the checkpoint that ``resume`` and ``load_from`` say, in a folder of its own.
+
+        Raises:
+            FolderInUseError: another process trains in the work folder.
+            ValueError: the work folder has checkpoints of a training that this one does not go on with.
+        """
+        with owned(self.work_dir) if self._rank == 0 else nullcontext():
+            if self._rank == 0 and not self._resume:
+                require_empty(self.work_dir)
+            return self._train()
+
+    def _train(self) -> nn.Module:
         if self._resume and self._load_from is None:
             path, problems = find_intact_checkpoint(self.work_dir)
             for problem in problems:
@@ -194,6 +248,8 @@ class ReIDRunner(Runner):
         replaced = self._load_from is not None and (self._resume or self.cfg.get("load_strict", True))
         if not replaced:
             super()._init_model_weights()
+            named = [getattr(part, "initial_weights", None) for part in self._bare_model.modules()]
+            self.initial_weights = "; ".join(filter(None, named)) or "random"
 
     def load_checkpoint(
         self,
@@ -217,15 +273,20 @@ class ReIDRunner(Runner):
         """
         checkpoint = read_checkpoint(filename)
         if self._resume:
+            check_resume_state(checkpoint, filename)
             check_resumable(checkpoint, filename, self.seed)
             going_on_with = getattr(self.train_dataloader.dataset, "metainfo", None)
             check_split(checkpoint["meta"].get("dataset_meta"), going_on_with, filename)
+            self._resumed_meta = checkpoint["meta"]
+            groups = getattr(getattr(self.optim_wrapper, "optimizer", None), "param_groups", [])
+            check_optimizer_fits(checkpoint["optimizer"], groups, filename)
         if "message_hub" in checkpoint:
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
         line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
         self._has_loaded = True
+        self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
         self.logger.info(line)
         return checkpoint
 
@@ -239,6 +300,15 @@ class ReIDRunner(Runner):
         """MMEngine's; says so where the checkpoint's schedule, which goes on, is not the config's."""
         configured = [s.state_dict() for s in self.param_schedulers or []]
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location="cpu")
+        loop = self.train_loop
+        if loop.epoch >= loop.max_epochs or loop.iter >= loop.max_iters:
+            self.logger.warning(
+                f"{filename} is the end of this training ({loop.epoch} epochs, {loop.iter} iterations): nothing is "
+                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg.max_epochs=N "
+                "(the schedule goes on as it ended); to begin anew: --overwrite"
+            )
+        loop.done = self._resumed_meta.get("batches", 0)
+        loop.random_states = self._resumed_meta.get("random_states")
         resumed = [s.state_dict() for s in self.param_schedulers or []]
         if changes := schedule_changes(configured, resumed):
             self.logger.warning(
@@ -274,9 +344,11 @@ class ReIDRunner(Runner):
             raise ValueError(
                 "checkpoints are written to local folders only: file_client_args and backend_args are not supported"
             )
-        position = (
+        position: dict[str, Any] = (
             dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
         )
+        if meta is None and not by_epoch and (batch := getattr(self.train_loop, "batch", 0)):
+            position |= dict(batches=batch, random_states=[random_state()])  # MMEngine's hook: of this process
         checkpoint: dict[str, Any] = dict(
             meta=position
             | dict(meta or {})
@@ -289,6 +361,7 @@ class ReIDRunner(Runner):
                 torch_version=str(torch.__version__),
                 dataset_meta=getattr(self.train_dataloader.dataset, "metainfo", None),
                 stage=self.cfg.get("stage"),
+                initial_weights=self.initial_weights,
             ),
             state_dict=_to_cpu(self._bare_model.state_dict()),
             message_hub=plain_hub(self.message_hub.state_dict()),
@@ -313,6 +386,12 @@ class ReIDRunner(Runner):
         for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))
         self.logger.info("torch.compile: the first iterations take longer")
+
+
+def _schedulers(schedulers: Any) -> list[Any]:
+    """Schedulers as a list, however they stand in the runner."""
+    found = list(schedulers.values()) if isinstance(schedulers, Mapping) else list(schedulers or [])
+    return [s for part in found for s in (part if isinstance(part, list) else [part])]
 
 
 def _sampler_itself(sampler: Any, batch_size: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from mscmreid.evaluation.rules import ExclusionRule
 
 DIRECTIONS = ("infrared-to-visible", "visible-to-infrared")
 """Query modality first."""
+
+MAX_TRIALS = 100_000
 
 Columns = Mapping[str, Any]
 """``dict(path, pid, cam_id, modality)`` and possibly ``role``: one entry a row each."""
@@ -50,6 +53,19 @@ class Protocol(ABC):
     def fields(self) -> dict[str, Any]:
         """Name parts of a result: ``mode, shots, lineage, direction, convention``, those that mean something here."""
 
+    def published(self) -> tuple[int, int] | None:
+        """(queries, gallery images of a draw) of the test set that published numbers are about; None: nothing is."""
+        return None
+
+    def to_config(self) -> dict[str, Any]:
+        """``dict(type=..., ...)`` that makes this protocol again, of JSON values; files that it reads are not named.
+
+        The constructor's arguments are read from attributes of the same names; those without one are left out.
+        """
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if hasattr(self, name) and not name.endswith("_file")]
+        return dict(type=type(self).__name__, **{name: _plain(getattr(self, name)) for name in names})
+
     @abstractmethod
     def selections(self, columns: Columns, data_root: str | Path | None = None) -> list[Selection]:
         """One :class:`Selection` a trial, over the rows of ``columns``.
@@ -70,8 +86,17 @@ class Protocol(ABC):
         return Selection(query, gallery, self.rule, self.identity_cmc, trial)
 
 
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def trial_numbers(trials: int | Sequence[int]) -> tuple[int, ...]:
     """``3`` means trials 0, 1, 2; a sequence names them."""
+    if isinstance(trials, int) and not 0 < trials <= MAX_TRIALS:
+        raise ValueError(f"trials must be a positive number (at most {MAX_TRIALS:,}), found {trials!r}")
     numbers = tuple(range(trials)) if isinstance(trials, int) else tuple(int(t) for t in trials)
     if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
         raise ValueError(f"trials must be a positive number or a list of different trial numbers, found {trials!r}")

@@ -54,8 +54,8 @@ class GeneralProtocol(Protocol):
         if shots is None and len(self.trials) > 1:
             raise ValueError(f"without shots nothing is drawn, so one trial is all there is; found trials={trials!r}")
         base = EXCLUSIONS[exclude]
-        pairs = tuple((int(q), int(g)) for q, g in camera_pairs)
-        self.rule = ExclusionRule(pairs, base.same_camera, base.same_id_same_camera)
+        self.exclude, self.camera_pairs = exclude, tuple((int(q), int(g)) for q, g in camera_pairs)
+        self.rule = ExclusionRule(self.camera_pairs, base.same_camera, base.same_id_same_camera)
         self.identity_cmc = identity_cmc
         self.query, self.gallery = _conditions("query", query), _conditions("gallery", gallery)
         self.shots = shots

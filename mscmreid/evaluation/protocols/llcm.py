@@ -54,6 +54,15 @@ class LLCMProtocol(Protocol):
         """The direction, with the convention behind it where it is not the paper's."""
         return self.direction + ("_deen-repo" if self.convention == "deen-repo" else "")
 
+    def published(self) -> tuple[int, int]:
+        images, drawn = dict(infrared=7166, visible=8680), dict(infrared=619, visible=484)
+        query, gallery = self.direction.split("-to-")
+        return (drawn[gallery], images[query]) if self._is_swapped else (images[query], drawn[gallery])
+
+    @property
+    def _is_swapped(self) -> bool:
+        return self.convention == "deen-repo" and self.direction == "visible-to-infrared"
+
     def fields(self) -> dict[str, Any]:
         return dict(direction=self.direction, convention=self.convention)
 
@@ -64,5 +73,6 @@ class LLCMProtocol(Protocol):
         others = pick(columns, f"LLCM's {gallery_name} images", modality == gallery_name)
         groups = folders(columns, others)
         draws = [(trial, draw_by_random(groups, trial, shots=1)) for trial in self.trials]
-        swapped = self.convention == "deen-repo" and self.direction == "visible-to-infrared"
-        return [self._select(t, drawn, queries) if swapped else self._select(t, queries, drawn) for t, drawn in draws]
+        if self._is_swapped:
+            return [self._select(trial, drawn, queries) for trial, drawn in draws]
+        return [self._select(trial, queries, drawn) for trial, drawn in draws]

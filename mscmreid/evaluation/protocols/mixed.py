@@ -52,7 +52,8 @@ class MixedGalleryProtocol(Protocol):
         self.shots = shots
         self.draws = shots is not None
         self.identity_cmc = identity_cmc
-        self.rule = ExclusionRule(tuple((int(q), int(g)) for q, g in camera_pairs), same_id_same_camera=True)
+        self.camera_pairs = tuple((int(q), int(g)) for q, g in camera_pairs)
+        self.rule = ExclusionRule(self.camera_pairs, same_id_same_camera=True)
 
     @property
     def tag(self) -> str:

@@ -32,6 +32,9 @@ class RegDBProtocol(Protocol):
         """The direction."""
         return self.direction
 
+    def published(self) -> tuple[int, int]:
+        return 2060, 2060
+
     def fields(self) -> dict[str, Any]:
         return dict(direction=self.direction)
 

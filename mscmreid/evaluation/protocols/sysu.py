@@ -56,6 +56,9 @@ class SYSUProtocol(Protocol):
         """'all', 'indoor', 'all_multi', 'indoor_official', ..."""
         return self.mode + ("_multi" if self.shots > 1 else "") + ("_official" if self.lineage == "official" else "")
 
+    def published(self) -> tuple[int, int]:
+        return 3803, {"all": 301, "indoor": 112}[self.mode] * self.shots
+
     def fields(self) -> dict[str, Any]:
         return dict(mode=f"{self.mode}-search", shots=self.shots, lineage=self.lineage, direction="infrared-to-visible")
 

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mscmreid.models.backbones.pretrained import load_imagenet_state
+from mscmreid.models.backbones.pretrained import describe_weights, load_imagenet_state, pretrained_checkpoint
 from mscmreid.models.backbones.resnet import SPECS, Stem, initialise, make_stage, torchvision_name
 from mscmreid.models.backbones.streams import Stream, Streams, check_streams
 from mscmreid.models.backbones.trunk import Trunk
@@ -43,6 +43,8 @@ class MultiStreamResNet(BaseModule):
     """
 
     _is_init: bool  # MMEngine's
+    initial_weights: str | None = None
+    """Which ImageNet weights were loaded; kept in checkpoints and results."""
 
     def __init__(
         self,
@@ -109,11 +111,10 @@ class MultiStreamResNet(BaseModule):
         """
         if self._is_init:
             return
-        cfg = self.init_cfg
-        if cfg:
-            if cfg.get("type") != "Pretrained":
-                raise ValueError(f"init_cfg of MultiStreamResNet must be of type 'Pretrained', found {cfg}")
-            self.load_imagenet(load_imagenet_state(cfg["checkpoint"]), cfg["checkpoint"])
+        checkpoint = pretrained_checkpoint(self.init_cfg, "MultiStreamResNet")
+        if checkpoint is not None:
+            self.load_imagenet(load_imagenet_state(checkpoint), checkpoint)
+            self.initial_weights = describe_weights(checkpoint)
         self._is_init = True
 
     def load_imagenet(self, state: Mapping[str, Tensor], source: str) -> None:

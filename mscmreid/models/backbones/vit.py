@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import MLP, StochasticDepth
 
-from mscmreid.models.backbones.pretrained import load_imagenet_state
+from mscmreid.models.attention import BatchFirstAttention
+from mscmreid.models.backbones.pretrained import describe_weights, load_imagenet_state, pretrained_checkpoint
 from mscmreid.models.backbones.resnet import run_block
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
@@ -86,7 +87,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, num_heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.attention = nn.MultiheadAttention(channels, num_heads, batch_first=True)
+        self.attention = BatchFirstAttention(channels, num_heads)
         self.dropout = nn.Dropout(dropout)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels, [4 * channels, channels], activation_layer=nn.GELU, inplace=None, dropout=dropout)
@@ -95,7 +96,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (N, 1 + T, C) -> the same shape."""
         y = self.norm1(x)
-        x = x + self.path(self.dropout(self.attention(y, y, y, need_weights=False)[0]))
+        x = x + self.path(self.dropout(self.attention(y, y, y)[0]))
         return x + self.path(self.mlp(self.norm2(x)))
 
 
@@ -113,9 +114,12 @@ class VisionTransformer(BaseModule):
         dropout: of the tokens, of the attention's output and in the MLP.
         drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
         with_cp: recompute the blocks' activations in the backward pass instead of keeping them.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)``: ``'torchvision://vit_b_16'``, or a file of torchvision's
-            or timm's names. None: from scratch.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)``: ``'torchvision://vit_b_16'``, or the address or path of
+            a file of torchvision's or timm's names; positions are resized. None: from scratch.
     """
+
+    initial_weights: str | None = None
+    """Which ImageNet weights were loaded; kept in checkpoints and results."""
 
     _is_init: bool  # MMEngine's
 
@@ -170,11 +174,10 @@ class VisionTransformer(BaseModule):
         """
         if self._is_init:
             return
-        cfg = self.init_cfg
-        if cfg:
-            if cfg.get("type") != "Pretrained":
-                raise ValueError(f"init_cfg of VisionTransformer must be of type 'Pretrained', found {cfg}")
-            self.load_imagenet(load_imagenet_state(cfg["checkpoint"], "class_token", "cls_token"), cfg["checkpoint"])
+        checkpoint = pretrained_checkpoint(self.init_cfg, "VisionTransformer")
+        if checkpoint is not None:
+            self.load_imagenet(load_imagenet_state(checkpoint, "class_token", "cls_token"), checkpoint)
+            self.initial_weights = describe_weights(checkpoint)
         self._is_init = True
 
     def load_imagenet(self, state: Mapping[str, Tensor], source: str) -> None:
