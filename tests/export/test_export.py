@@ -128,6 +128,9 @@ encoder = ExportedEncoder({str(agw[2])!r})
 image = np.load({str(tmp_path / "image.npy")!r})
 np.save({str(tmp_path / "found.npy")!r}, encoder.encode([image], 'infrared'))
 Gallery.create({str(tmp_path / "gallery")!r}, encoder)
+from mscmreid.apis import ReIDInferencer
+person = ReIDInferencer({str(agw[2])!r}, gallery={str(tmp_path / "gallery")!r})
+assert person.similarity(image, image, ['visible', 'infrared']).score < 1.0001
 assert 'torch' not in sys.modules
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

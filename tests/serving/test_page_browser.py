@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_up_gallery import draw, make_gallery
+from colour_gallery import draw, make_gallery
 
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
 pytest.importorskip("fastapi", reason="needs the extra serve")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from made_up_gallery import draw, make_gallery
+from colour_gallery import draw, make_gallery
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
