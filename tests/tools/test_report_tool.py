@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tool_modules import load_tool
 from toy_people import toy_table
@@ -25,7 +27,8 @@ def test_a_report_of_features_has_pictures(tool, features, tmp_path, capsys):
         [features, str(tmp_path / "out" / "R.html"), "--data-root", str(tmp_path), "--feature", "feat_bn", "feat_pool"]
     )
     html = (tmp_path / "out" / "R.html").read_text(encoding="utf-8")
-    assert html.count("<article") == 4 and html.count("data:image/jpeg") > 50  # two protocols, two features
+    assert html.count('<article id="result') == 4 and html.count("data:image/jpeg") > 50  # two protocols, two features
+    assert html.count('<article id="space') == 2 and html.count('id="sprite') == 1  # the pictures are there once
     assert "needs no other file" in capsys.readouterr().out
 
 
@@ -35,7 +38,7 @@ def test_no_images_needs_no_data_root(tool, tmp_path):
         tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html")])
     tool.main([str(tmp_path / "F.npz"), str(tmp_path / "R.html"), "--no-images", "--protocol", "all"])
     html = (tmp_path / "R.html").read_text(encoding="utf-8")
-    assert html.count("<article") == 1 and "<img" not in html
+    assert html.count('<article id="result') == 1 and "<img" not in html
 
 
 def test_a_report_of_a_results_file(tool, tmp_path):
@@ -51,3 +54,16 @@ def test_a_failed_report_leaves_the_old_one(tool, features, tmp_path):
     with pytest.raises(FileNotFoundError):
         tool.main([features, str(out), "--data-root", str(tmp_path / "elsewhere")])
     assert out.read_text() == "old" and not list(tmp_path.glob(".R.html*"))
+
+
+def test_conditions_of_the_same_checkpoint_are_added(tool, features, tmp_path):
+    table = toy_table()
+    clean = [evaluation.result for evaluation in evaluate(table, [SYSUProtocol(), SYSUProtocol("indoor")], ["feat_bn"])]
+    condition = dict(corruption="fog", family="weather", severity=1, modality="visible")
+    save_results([*clean, *(replace(result, condition=condition) for result in clean)], tmp_path / "C.json")
+    tool.main([features, str(tmp_path / "R.html"), "--conditions", str(tmp_path / "C.json"), "--embedding", "none"])
+    html = (tmp_path / "R.html").read_text(encoding="utf-8")
+    assert html.count('id="conditions-') == 2 and "<script" not in html
+    tool.main([str(tmp_path / "C.json"), str(tmp_path / "R.html")])
+    html = (tmp_path / "R.html").read_text(encoding="utf-8")
+    assert html.count('<article id="result') == 2 and html.count('id="conditions-') == 2
