@@ -16,12 +16,12 @@ HEAD = ("setting", "feature", *MEASURES, "trials", "queries", "gallery")
 def terminal_table(results: Sequence[Result]) -> str:
     """A table a person can read: a line a result, a block for each data set, checkpoint and protocol."""
     blocks = []
-    for titles, members in groupby(results, key=_titles):
+    for title, members in groupby(results, key=_title):
         found = list(members)
         rows = [cells for result in found for cells in (_cells(result), *_interval_cells(result))]
         lines = aligned_lines([HEAD, *rows], num_texts=2)
-        rule = "-" * max(map(len, lines))
-        blocks.append("\n".join([*map(tables.plain, titles), lines[0], rule, *lines[1:], *_interval_notes(found)]))
+        top = [*map(tables.plain, title), lines[0], "-" * max(map(len, lines))]
+        blocks.append("\n".join([*top, *lines[1:], *_interval_notes(found)]))
     return "\n\n".join(blocks)
 
 
@@ -59,10 +59,11 @@ def latex_rows(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _titles(result: Result) -> list[str]:
+def _title(result: Result) -> tuple[str, ...]:
+    """The lines above a block."""
     parts = [_dataset(result), f"protocol {result.protocol}", f"{result.cmc_kind} CMC", result.exclusion]
     title = " | ".join([*parts, f"checkpoint {_hash(result)}"] if _hash(result) else parts)
-    return [title, *(wrap(f"NOT THE STANDARD SET: {result.not_standard}", 120) if result.not_standard else [])]
+    return title, *([] if result.not_standard is None else wrap(f"NOT THE STANDARD SET: {result.not_standard}", 120))
 
 
 def _dataset(result: Result) -> str:
