@@ -61,7 +61,8 @@ def test_conditions_of_the_same_checkpoint_are_added(tool, features, tmp_path):
     clean = [evaluation.result for evaluation in evaluate(table, [SYSUProtocol(), SYSUProtocol("indoor")], ["feat_bn"])]
     condition = dict(corruption="fog", family="weather", severity=1, modality="visible")
     save_results([*clean, *(replace(result, condition=condition) for result in clean)], tmp_path / "C.json")
-    tool.main([features, str(tmp_path / "R.html"), "--conditions", str(tmp_path / "C.json"), "--embedding", "none"])
+    options = ["--data-root", str(tmp_path), "--conditions", str(tmp_path / "C.json"), "--embedding", "none"]
+    tool.main([features, str(tmp_path / "R.html"), *options])
     html = (tmp_path / "R.html").read_text(encoding="utf-8")
     assert html.count('id="conditions-') == 2 and "<script" not in html
     tool.main([str(tmp_path / "C.json"), str(tmp_path / "R.html")])
