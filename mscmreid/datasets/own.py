@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from mscmreid.datasets.base import ReIDDataset
 from mscmreid.datasets.listing import FolderScan, ImageRow, person_number, require
+from mscmreid.gate import MAX_TEXT, check_regular
 from mscmreid.intake import Intake, find_images
 from mscmreid.registry import DATASETS
 from mscmreid.structures import MODALITIES, modality_index
@@ -59,7 +60,7 @@ class FolderReID(ReIDDataset):
     ) -> None:
         self.annotations = ann_file
         self.allow_shared_people = allow_shared_people
-        super().__init__(data_root=data_root, **base)
+        super().__init__(data_root=data_root, allow_shared_people=allow_shared_people, **base)
 
     def scan(self, folders: FolderScan) -> list[ImageRow]:
         rows = self._scan_folders(folders) if self.annotations is None else self._read_csv(self.annotations)
@@ -75,6 +76,7 @@ class FolderReID(ReIDDataset):
         people: dict[bool, dict[int, str]] = {False: {}, True: {}}  # of training and of test: pid -> line
         missing = []
         splits = set()
+        check_regular(path, f"{self.name}'s CSV", MAX_TEXT)
         with open(path, encoding="utf-8-sig", newline="") as file:
             for number, record in _records(path, file):
                 where = f"{path!r}, line {number}"

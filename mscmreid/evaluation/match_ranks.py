@@ -1,9 +1,9 @@
 """Ranks of the matches of a block of queries, without sorting the gallery.
 
 A measure only needs the rank of each match, and the rank of a match is one plus the number of rows above it, which
-comparisons of whole blocks count. Equal scores keep the gallery's order, exactly: a row before the match counts when its
-score is greater or equal, a row behind it when its score is greater. Where ids have many gallery rows, one id is counted
-after another, whose queries share their matching columns; where they have few, all queries are counted at once.
+comparisons of whole blocks count. Equal scores keep the gallery's order, exactly: a row before the match counts when
+its score is greater or equal, a row behind it when its score is greater. Where ids have many gallery rows, one id is
+counted after another, whose queries share their matching columns; where they have few, all queries are counted at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mscmreid.evaluation.rules import ExclusionRule
 
 WORK_BYTES = 1 << 19  # comparison masks of this size stay in a core's cache
 FEW_ROWS = 8  # up to so many gallery rows of an id, see _matches_at_once and _best_of_ids
-TURNED_ROWS = 128
+TURNED_ROWS = 512
 SORT_FROM = 256  # with more matches than this, one stable sort of the row is cheaper than counting for each match
 
 
@@ -158,24 +158,19 @@ def _matches_at_once(
 
 def _ranks_in_rows(scores: np.ndarray, values: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """(n, m) ranks of ``values``, which stand in ``columns`` (n, m) of their rows of ``scores`` (n, G)."""
-    num_rows, num_gallery = scores.shape
-    width = -(-num_gallery // 8) * 8  # whole 8-byte words
-    step = max(1, WORK_BYTES // (8 * width))
-    work = np.zeros((min(step, num_rows), width), dtype=bool)
     ranks = np.empty(values.shape, dtype=np.int64)
-    for start in range(0, num_rows, step):
-        part, found = scores[start : start + step], ranks[start : start + step]
-        mask = work[: len(part)]
-        for number in range(values.shape[1]):
-            value = values[start : start + step, number, None]
-            np.greater(part, value, out=mask[:, :num_gallery])
-            above = count_true(mask)
-            np.greater_equal(part, value, out=mask[:, :num_gallery])
-            tied = np.flatnonzero(count_true(mask) - above > 1)
-            found[:, number] = above + 1
+    place = np.arange(scores.shape[1])[:, None]
+    for start in range(0, len(scores), TURNED_ROWS):
+        some = slice(start, start + TURNED_ROWS)
+        turned = np.ascontiguousarray(scores[some].T)  # (G, few)
+        for value, column, found in zip(
+            np.ascontiguousarray(values[some].T), columns[some].T, ranks[some].T, strict=True
+        ):
+            above = count_down(turned > value)
+            found[:] = above + 1
+            tied = np.flatnonzero(count_down(turned >= value) - above > 1)
             if len(tied):
-                before = np.arange(num_gallery) < columns[start + tied, number, None]
-                found[tied, number] += ((part[tied] == value[tied]) & before).sum(axis=1)
+                found[tied] += ((turned[:, tied] == value[tied]) & (place < column[tied])).sum(axis=0)
     return ranks
 
 
@@ -245,6 +240,14 @@ def _ranks_by_sorting(block: np.ndarray, columns: np.ndarray) -> np.ndarray:
         rank_of[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
         ranks[row] = rank_of[columns]
     return ranks
+
+
+def count_down(mask: np.ndarray) -> np.ndarray:
+    """Number of True in each column of a bool array (L, n); (n,) int64. A byte counts 255 rows before it overflows."""
+    counts = np.zeros(mask.shape[1], dtype=np.int64)
+    for start in range(0, len(mask), 255):
+        counts += np.add.reduce(mask[start : start + 255].view(np.uint8), axis=0, dtype=np.uint8)
+    return counts
 
 
 def count_true(mask: np.ndarray) -> np.ndarray:

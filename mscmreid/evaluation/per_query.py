@@ -25,7 +25,7 @@ class PerQuery:
     """Every query of one result in every gallery draw.
 
     Attributes:
-        path: images of the queries, relative to the data root.
+        path: images of the queries, relative to the data root, sorted.
         pid: (Q,) their people.
         first_rank: (T, Q) int32, rank of the first match, 0 for a query without one (or not asked in that draw).
         ap, inp: (T, Q) float64 in percent, NaN there.
@@ -54,11 +54,13 @@ class PerQuery:
             selections: their rows.
             paths, pids: of the table.
         """
-        rows = np.unique(np.concatenate([selection.query for selection in selections]))
+        rows = np.array(sorted({int(row) for s in selections for row in s.query}, key=lambda row: paths[row]))
+        place_of = np.zeros(len(paths), dtype=np.int64)
+        place_of[rows] = np.arange(len(rows))
         shape = (len(rankings), len(rows))
         first_rank, ap, inp = np.zeros(shape, dtype=np.int32), np.full(shape, np.nan), np.full(shape, np.nan)
         for draw, (ranking, selection) in enumerate(zip(rankings, selections, strict=True)):
-            places = np.searchsorted(rows, selection.query[ranking.query_index])
+            places = place_of[selection.query[ranking.query_index]]
             first_rank[draw, places], ap[draw, places] = ranking.first_rank, ranking.ap
             inp[draw, places] = ranking.inp
         galleries = [_digest([paths[row] for row in selection.gallery]) for selection in selections]
@@ -165,7 +167,7 @@ def load_per_query(results_path: str | Path) -> list[PerQuery]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return [_read(arrays, number) for number in range(len(content["results"]))]
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} does not hold the per-query values of {results_path}: {error}") from error
 
 
@@ -182,6 +184,9 @@ def _read(arrays: Any, number: int) -> PerQuery:
     shapes = {array.shape for array in values.values()} | {(len(galleries), len(path))}
     if len(shapes) != 1 or pid.shape != (len(path),):
         raise ValueError(f"arrays of result {number} have shapes that do not go together: {shapes}, {pid.shape}")
+    kinds = [array.dtype.kind for array in (pid, *values.values())]
+    if kinds != ["i", "i", "f", "f"]:
+        raise ValueError(f"pid, first_rank, ap, inp of result {number} must be numbers i, i, f, f, found {kinds}")
     return PerQuery(path, pid, galleries=galleries, **values)
 
 

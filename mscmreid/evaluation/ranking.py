@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mscmreid.evaluation.match_ranks import WORK_BYTES, BlockRanks, GalleryIndex, rank_block
+from mscmreid.evaluation.match_ranks import FEW_ROWS, WORK_BYTES, BlockRanks, GalleryIndex, rank_block
 from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
 from mscmreid.evaluation.similarity import check_finite, product_bytes, similarities
 
@@ -288,10 +288,16 @@ def rank_selections(
                 )
             )
 
+        # few rows of a person in every gallery: whole columns are taken and compared
+        by_column = all(job.gallery.max_matches() <= FEW_ROWS for job in jobs)
+
         def product(
-            rows: np.ndarray, query: np.ndarray = query_union, gallery: np.ndarray = gallery_union
+            rows: np.ndarray,
+            query: np.ndarray = query_union,
+            gallery: np.ndarray = gallery_union,
+            by_column: bool = by_column,
         ) -> np.ndarray:
-            return similarities(features, query[rows], features, gallery)
+            return similarities(features, query[rows], features, gallery, by_column)
 
         parts = _rank_jobs(
             product,
@@ -359,7 +365,8 @@ def _rank_jobs(
             if job.columns is None:
                 block = product
             elif len(inside) == len(rows):
-                block = np.take(product, job.columns, axis=1)
+                by_column = product.flags.f_contiguous
+                block = product.T[job.columns].T if by_column else np.take(product, job.columns, axis=1)
             else:
                 block = product[np.ix_(inside, job.columns)]
             cams = None if job.query_cams is None else job.query_cams[positions]

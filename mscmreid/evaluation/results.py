@@ -175,7 +175,7 @@ class Result:
     def check_counts(self) -> None:
         """Raise a ValueError unless there is one entry for each trial (or split), and every measure."""
         number = len(self.splits or self.trials)
-        columns = {**self.values, "cmc": self.cmc}
+        columns: dict[str, Any] = {**self.values, "cmc": self.cmc}
         columns |= {name: getattr(self, name) for name in ("num_queries", "num_left_out", "num_gallery")}
         wrong = [name for name, column in columns.items() if len(column) != number]
         wrong += [name for name in MEASURES if name not in self.values]

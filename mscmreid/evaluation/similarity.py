@@ -26,21 +26,29 @@ def product_bytes(dim: int, num_gallery: int) -> tuple[int, int]:
 
 
 def similarities(
-    query: np.ndarray, query_rows: np.ndarray, gallery: np.ndarray, gallery_rows: np.ndarray | None = None
+    query: np.ndarray,
+    query_rows: np.ndarray,
+    gallery: np.ndarray,
+    gallery_rows: np.ndarray | None = None,
+    by_column: bool = False,
 ) -> np.ndarray:
     """(n, m) float32 inner products of ``query[query_rows]`` and ``gallery[gallery_rows]`` (all rows if None).
 
-    The arrays (N, D) may be memory-mapped and of any float type; only tiles of them are read at a time.
+    The arrays (N, D) may be memory-mapped and of any float type; only tiles of them are read at a time. With
+    ``by_column`` the numbers of a gallery row, and not those of a query, lie side by side in memory.
     """
     num_gallery = len(gallery) if gallery_rows is None else len(gallery_rows)
-    scores = np.empty((len(query_rows), num_gallery), dtype=np.float32)
+    scores = np.empty((len(query_rows), num_gallery), dtype=np.float32, order="F" if by_column else "C")
     queries = np.empty((len(query_rows), query.shape[1]))
     for top in range(0, len(queries), TILE):
         queries[top : top + TILE] = on_grid(query[query_rows[top : top + TILE]])
     for left in range(0, num_gallery, TILE):
         columns = slice(left, left + TILE)
         rows = on_grid(gallery[columns if gallery_rows is None else gallery_rows[columns]])
-        scores[:, columns] = queries @ rows.T
+        if by_column:
+            scores.T[columns] = rows @ queries.T
+        else:
+            scores[:, columns] = queries @ rows.T
     return scores
 
 

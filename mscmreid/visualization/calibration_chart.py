@@ -83,7 +83,7 @@ def _probability(panel: Any, means: ScoreModel) -> None:
     panel.set_ylim(0, 102)
     panel.grid(alpha=0.25)
     panel.set_xlabel("score (cosine)", fontsize=8)
-    panel.set_ylabel("percent, of a pair that may be either as well", fontsize=8)
+    panel.set_ylabel(f"percent, if {100 * means.prior:.2g} % of pairs show one person", fontsize=8)
     panel.set_title(f"probability of one person ({means.method})", loc="left", fontsize=10)
 
 

@@ -10,6 +10,7 @@ import pytest
 from made_up import make_table
 
 from mscmreid.evaluation import (
+    FeatureTable,
     RegDBProtocol,
     SYSUProtocol,
     evaluate,
@@ -50,6 +51,16 @@ def test_they_hold_every_query_of_every_draw(evaluations, table):
                 np.testing.assert_equal(values.inp[draw, at], ranking.inp[place])
         for measure, value in zip(MEASURES, values.people.estimate, strict=True):
             assert value == pytest.approx(evaluation.result.mean[measure], rel=1e-12)
+
+
+def test_the_order_of_a_tables_rows_does_not_matter(evaluations, table):
+    order = np.random.default_rng(0).permutation(len(table))
+    columns = ([table.path[row] for row in order], table.pid[order], table.cam_id[order], table.modality[order])
+    shuffled = FeatureTable(*columns, {name: values[order] for name, values in table.features.items()}, table.meta)
+    other = evaluate(shuffled, [SYSUProtocol(trials=3)], ["feat_bn"])[0].per_query(shuffled)
+    first = evaluations[0].per_query(table)
+    assert first.difference_to(other) is None
+    np.testing.assert_array_equal(first.ap, other.ap)
 
 
 def test_what_is_read_back_is_what_was_written(evaluations, table, tmp_path):

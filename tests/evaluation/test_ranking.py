@@ -41,7 +41,7 @@ def ranking_problems(draw):
     return distance, rs.randint(0, num_ids, num_queries), gallery_pids, *cams
 
 
-@pytest.mark.parametrize(("sort_from", "few_rows"), [(0, 0), (256, 8)])
+@pytest.mark.parametrize(("sort_from", "few_rows"), [(0, 0), (256, 0), (256, 8)])
 @settings(max_examples=300, deadline=None)
 @given(problem=ranking_problems(), rule=st.sampled_from(RULES), identity=st.booleans(), chunk=st.integers(1, 9))
 def test_equals_the_slow_twin(sort_from, few_rows, problem, rule, identity, chunk):
@@ -165,8 +165,9 @@ def test_memory_stays_under_the_bound(grouped):
     assert peak < bound
 
 
-def test_shared_products_give_what_single_rankings_give():
-    query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(8)
+@pytest.mark.parametrize("num_ids", [12, 400])  # many and few gallery rows of an id
+def test_shared_products_give_what_single_rankings_give(num_ids):
+    query, gallery, q_pids, g_pids, q_cams, g_cams = random_features(8, num_ids=num_ids)
     features, pids, cams = np.r_[query, gallery], np.r_[q_pids, g_pids], np.r_[q_cams, g_cams]
     rs = np.random.RandomState(9)
     selections = [
@@ -187,6 +188,7 @@ def test_count_true_counts_long_rows():
     mask = np.random.RandomState(0).rand(3, 5000) < 0.9
     mask[1] = True
     assert match_ranks.count_true(mask).tolist() == mask.sum(axis=1).tolist()
+    assert match_ranks.count_down(np.ascontiguousarray(mask.T)).tolist() == mask.sum(axis=1).tolist()
 
 
 class TestErrors:

@@ -16,17 +16,16 @@ from PIL import Image
 from toy_training import CONFIGS, SIZE, TINY_TRANSFORMER
 
 from mscmreid.apis import init_model, load_config
+from mscmreid.apis.export import PARITY, export, halve_weights
+from mscmreid.models.exportable import ExportableModel
 from mscmreid.registry import MODELS
+from mscmreid.retrieval.encoder import ModelEncoder
+from mscmreid.retrieval.exported import KEY, Description, ExportedEncoder
 from mscmreid.structures import MODALITIES
 
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
 pytest.importorskip("onnxruntime", reason="needs the extra export")
-
-from mscmreid.apis.export import PARITY, export, halve_weights
-from mscmreid.models.exportable import ExportableModel
-from mscmreid.retrieval.encoder import ModelEncoder
-from mscmreid.retrieval.exported import KEY, Description, ExportedEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,7 +91,7 @@ def test_features_and_identity_are_those_of_the_model_for_images_of_any_size(agw
 def test_the_file_says_what_made_it(agw):
     from mscmreid.fileio import sha256_of
 
-    cfg, checkpoint, path = agw
+    _, checkpoint, path = agw
     said = Description.parse(dict_of(onnx.load(path))[KEY], path)
     assert said.checkpoint_sha256 == sha256_of(checkpoint) and said.checkpoint == "weights.pth"
     assert said.image_size == SIZE and said.feature == "feat_bn" and said.resize == "lanczos"
