@@ -14,8 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVIATIONS = pytest.StashKey[dict]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", type=int, default=None, metavar="N", help="cases of tests/fuzz, together")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[DEVIATIONS] = {}
+    if config.getoption("--cases"):
+        os.environ["MSCMREID_FUZZ_CASES"] = str(config.getoption("--cases"))  # read where the tests are imported
 
 
 @pytest.fixture(scope="session")

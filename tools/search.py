@@ -5,6 +5,8 @@ python tools/search.py add GALLERY day/ --modality visible --camera-pattern '(ca
 python tools/search.py query GALLERY photo.jpg --modality infrared --gallery-modality visible --out answers/
 python tools/search.py calibrate GALLERY --false-matches 0.001
 python tools/search.py info GALLERY
+python tools/search.py serve GALLERY
+python tools/search.py export GALLERY --out table.parquet
 
 docs/search.md goes through a day with it.
 """
@@ -24,6 +26,8 @@ from mscmreid.modalities import MODALITIES
 if TYPE_CHECKING:
     from mscmreid.retrieval.encoder import Encoder
 
+MOST_SHOWN = 10
+"""Queries whose answers are printed."""
 ENGINES = "exact, faiss:flat, faiss:ivfpq, faiss:hnsw, milvus:flat, milvus:ivf, milvus:hnsw"
 
 
@@ -39,8 +43,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         return part
 
     part = command("create", create, "make a new gallery")
-    part.add_argument("config", help="config file")
-    part.add_argument("checkpoint", help="checkpoint of training, or a converted official one")
+    part.add_argument("config", help="config file; or an exported model (.onnx, .xml) alone")
+    part.add_argument("checkpoint", nargs="?", help="checkpoint of training, or a converted official one")
     part.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the features on disk")
     part.add_argument("--feature", default="feat_bn", help="feat_bn, feat_pool, sum, blend=A (default: feat_bn)")
     part.add_argument(
@@ -95,10 +99,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     part.add_argument("--split", choices=["val", "test"], help="labelled images of this data loader of --config")
     part.add_argument("--false-matches", type=float, default=1e-3, metavar="RATE", help="wished (default: 0.001)")
     part.add_argument("--method", choices=["isotonic", "platt"], default="isotonic", help="of the probability")
+    part.add_argument(
+        "--prior", type=float, help="share of pairs that show one person (default: of the labelled pairs)"
+    )
     part.add_argument("--out", type=Path, metavar="DIR", help="write calibration.png and calibration_cameras.csv there")
     part.add_argument("--overwrite", action="store_true", help="replace what is in OUT")
     add_options(part, "--cfg-options")
     _encoder_options(part)
+
+    part = command("serve", serve, "open a web page to search with, on this machine")
+    part.add_argument("--host", default="127.0.0.1", help="where to listen; others need a token (default: 127.0.0.1)")
+    part.add_argument("--port", type=int, default=8765, help="0: any free one (default: 8765)")
+    part.add_argument("--marks", type=Path, metavar="CSV", help="what people mark (default: marks.csv in the gallery)")
+    part.add_argument("--engine", default="exact", help=f"{ENGINES} (default: exact)")
+    part.add_argument("--max-megabytes", type=float, default=20, help="of an uploaded file (default: 20)")
+    part.add_argument("--max-megapixels", type=float, default=50, help="of an uploaded image (default: 50)")
+    _encoder_options(part)
+
+    part = command("export", export, "write features and what is known of the images for other programs")
+    part.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, or a folder (FiftyOne)")
+    part.add_argument("--format", choices=["csv", "parquet", "fiftyone"], help="default: by the end of --out")
+    part.add_argument("--without-features", action="store_true", help="only what is known of the images")
+    part.add_argument("--overwrite", action="store_true", help="replace --out")
+    _filter_options(part)
 
     command("compact", compact, "join small parts and free the places of removed images")
     return parser.parse_args(argv)
@@ -148,25 +171,36 @@ def _encoder(args: argparse.Namespace) -> Encoder:
 
 
 def create(args: argparse.Namespace) -> None:
-    from mscmreid.apis import init_model, load_config
-    from mscmreid.apis.test import add_flip
     from mscmreid.intake import Intake
-    from mscmreid.retrieval.encoder import ModelEncoder
+    from mscmreid.retrieval.exported import RUNTIMES, ExportedEncoder
     from mscmreid.retrieval.gallery import Gallery
-    from mscmreid.retrieval.recipe import save_recipe
+    from mscmreid.retrieval.recipe import save_exported_recipe, save_recipe
 
-    cfg = load_config(args.config, args.cfg_options)
-    if args.flip:
-        add_flip(cfg)
-    model = init_model(cfg, args.checkpoint, args.device)
-    encoder = ModelEncoder(
-        model,
-        feature=args.feature,
-        intake=Intake.with_depth(args.depth_range),
-        precision=args.precision or "float32",
-    )
-    gallery = Gallery.create(args.gallery, encoder, dtype=args.dtype)
-    save_recipe(gallery.path, model.cfg, args.checkpoint, encoder)
+    intake = Intake.with_depth(args.depth_range)
+    if Path(args.config).suffix in RUNTIMES:
+        asked = (args.checkpoint, args.cfg_options, args.flip, args.precision, args.device, args.feature != "feat_bn")
+        if any(asked):
+            raise ValueError(
+                f"{args.config} was exported with its weights and options: nothing of a model is asked here"
+            )
+        exported = ExportedEncoder(args.config, intake=intake)
+        gallery = Gallery.create(args.gallery, exported, dtype=args.dtype)
+        save_exported_recipe(gallery.path, exported)
+    elif args.checkpoint is None:
+        raise ValueError("a gallery needs a config and a checkpoint, or an exported model (.onnx, .xml)")
+    else:
+        from mscmreid.apis import init_model, load_config
+        from mscmreid.apis.test import add_flip
+        from mscmreid.retrieval.encoder import ModelEncoder
+
+        cfg = load_config(args.config, args.cfg_options)
+        if args.flip:
+            add_flip(cfg)
+        model = init_model(cfg, args.checkpoint, args.device)
+        precision = args.precision or "float32"
+        encoder = ModelEncoder(model, feature=args.feature, intake=intake, precision=precision)
+        gallery = Gallery.create(args.gallery, encoder, dtype=args.dtype)
+        save_recipe(gallery.path, model.cfg, args.checkpoint, encoder)
     print(f"{gallery.path}: a new gallery of {gallery.dim} {args.dtype} values an image")
 
 
@@ -218,7 +252,7 @@ def query(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.files import image_files
     from mscmreid.retrieval.gallery import Gallery
     from mscmreid.retrieval.recall import recall_on_sample
-    from mscmreid.tables import aligned_lines, write_csv
+    from mscmreid.tables import plain, write_csv
     from mscmreid.visualization.rankings import save_picture
 
     if args.out is not None:
@@ -235,11 +269,11 @@ def query(args: argparse.Namespace) -> None:
     if args.json:
         print(written.as_json(found))
     elif args.out is None:
-        lines = list(written.table_rows(found))
-        shown = [[str(cell) for cell in line[:-1]] for line in lines[:101]]
-        print("\n".join(aligned_lines(shown, num_texts=1)))
-        if len(lines) > 101:
-            print(f"... and {len(lines) - 101:,} more: --out DIR for all of them")
+        for answer in found[:MOST_SHOWN]:
+            print("\n".join([f"\n{plain(answer.query)}", *written.terminal_lines(answer)]))
+        if len(found) > MOST_SHOWN:
+            print(f"... and {len(found) - MOST_SHOWN:,} more queries: --out DIR for all of them")
+        print()
     if args.out is not None:
         title, num_pages = f"{args.modality} queries in {gallery.path.name}", 0
         with written.results_folder(args.out, "answers*", args.overwrite) as folder:
@@ -328,7 +362,7 @@ def calibrate(args: argparse.Namespace) -> None:
         pairs, source = (
             labelled.of_gallery(gallery) if args.features is None else labelled.of_features(gallery, args.features)
         )
-    found = calibrate(pairs, gallery.identity, source, args.false_matches, args.method)
+    found = calibrate(pairs, gallery.identity, source, args.false_matches, args.method, args.prior)
     gallery.set_calibration(found)
     lines = [["modalities", "threshold", "false matches, %", "true matches, %", "pairs of two", "pairs of one"]]
     for kind, means in found.kinds.items():
@@ -347,7 +381,7 @@ def calibrate(args: argparse.Namespace) -> None:
         table: list[list[Any]] = [["modalities", "camera_a", "camera_b", "measure", "rate", "low", "high", "pairs"]]
         for kind, means in found.kinds.items():
             for pair in means.cameras:
-                for measure in ("false_matches", "true_matches"):
+                for measure in [name for name in ("false_matches", "true_matches") if name in pair]:
                     rate = pair[measure]
                     table.append(
                         [kind, *pair["cameras"], measure, rate["value"], rate["low"], rate["high"], rate["num"]]
@@ -356,6 +390,32 @@ def calibrate(args: argparse.Namespace) -> None:
             draw_calibration(found, folder / "calibration.png")
             write_csv(table, folder / "calibration_cameras.csv")
         print(f"{args.out}: calibration.png, calibration_cameras.csv")
+
+
+def serve(args: argparse.Namespace) -> None:
+    from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.serving.run import serve as run
+
+    run(
+        Gallery.open(args.gallery, _encoder(args)),
+        host=args.host,
+        port=args.port,
+        marks=args.marks,
+        engine=args.engine,
+        megabytes=args.max_megabytes,
+        megapixels=args.max_megapixels,
+    )
+
+
+def export(args: argparse.Namespace) -> None:
+    from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.retrieval.tables import FORMATS, export_gallery
+
+    kind = args.format or FORMATS.get(args.out.suffix, "fiftyone")
+    if args.out.exists() and not args.overwrite:
+        raise ValueError(f"{args.out} is there already: choose another --out, or --overwrite")
+    count = export_gallery(Gallery.open(args.gallery), args.out, kind, _filter(args), not args.without_features)
+    print(f"{args.out}: {count:,} images, {kind}")
 
 
 def compact(args: argparse.Namespace) -> None:

@@ -47,8 +47,8 @@ class PlainTextConfig(Config):
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config and apply options.
 
-    Three short names at the top level reach every place where the value is needed: ``data_root``, ``split_id`` (all
-    data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
+    Short names at the top level reach every place where the value is needed: ``data_root``, ``split_id``, ``cache_dir``
+    (all data loaders' data sets) and ``image_size`` (theirs and the backbone's; no other place may say it).
 
     Args:
         config: a file, the name of a config that comes with the package (:func:`mscmreid.resources.find_config`), or a
@@ -79,7 +79,10 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     for key in SHARED & set(options):
         for place in _places(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError, AssertionError) as error:  # such as a key below a number or a list
+        raise ValueError(f"option {', '.join(options)}: it does not fit into the config: {error}") from error
     spread_shared(cfg)
     cfg.setdefault("runner_type", "mscmreid.ReIDRunner")
     cfg.setdefault("default_scope", "mscmreid")
@@ -90,7 +93,7 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
 
 def spread_shared(cfg: Config) -> None:
-    """Write ``data_root``, ``split_id`` and ``image_size`` of the top level where they are needed and not said.
+    """Write the short names of the top level (:data:`SHARED`) where they are needed and not said.
 
     Raises:
         ValueError: it is no image size, or a part of the config says another one.

@@ -16,9 +16,9 @@ from mmengine.logging import print_log
 from mscmreid.cores import available_cores
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
-from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size
+from mscmreid.datasets.loading import Resize, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, list_reasons
 
 
 class ReIDDataset(BaseDataset):
@@ -279,11 +279,12 @@ class ReIDDataset(BaseDataset):
         return {}
 
     def _handle_undecodable(self, undecodable: dict[str, str]) -> None:
-        shown = "\n".join(list(undecodable.values())[:10])
-        text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded:\n{shown}"
+        text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded: "
         if self.on_error == "raise":
-            raise UndecodableImageError(f"{text}\nIn testing, on_error='skip' leaves them out and counts them")
-        _log(f"{text}\nThey are left out: {len(undecodable)} skipped", logging.WARNING)
+            cure = "Mend them, or take them out; in testing, on_error='skip' leaves them out and counts them"
+            raise UnreadableImageError(f"{text}{list_reasons(undecodable)}. {cure}", undecodable)
+        every = list_reasons(undecodable, most=None)
+        _log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
 
 
 def find_data_root(data_root: str | None, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from mscmreid.gate import read_text
 from mscmreid.intake import IMAGE_SUFFIXES
 
 
@@ -74,8 +75,7 @@ def require(path: str, what: str) -> str:
 
 def read_ids(path: str, what: str) -> list[int]:
     """Person ids of a comma separated list file such as SYSU-MM01's ``exp/train_id.txt``, sorted."""
-    with open(require(path, what), encoding="utf-8") as file:
-        text = file.read()
+    text = read_text(require(path, what), what)
     try:
         ids = sorted({int(word) for word in text.replace("\n", ",").split(",") if word.strip()})
     except ValueError as error:
@@ -88,14 +88,13 @@ def read_ids(path: str, what: str) -> list[int]:
 def read_paths(path: str, what: str) -> list[str]:
     """Image paths of a list file with a line "path label" an image (the label is the release's, and not used)."""
     paths = []
-    with open(require(path, what), encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            words = line.rsplit(maxsplit=1)
-            if len(words) != 2 or not words[1].isdigit():
-                raise ValueError(f"{path!r}, line {number}: expected 'path label', found {line.strip()!r}")
-            paths.append(words[0])
+    for number, line in enumerate(read_text(require(path, what), what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        words = line.rsplit(maxsplit=1)
+        if len(words) != 2 or not words[1].isdigit():
+            raise ValueError(f"{path!r}, line {number}: expected 'path label', found {line.strip()!r}")
+        paths.append(words[0])
     if not paths:
         raise ValueError(f"{path!r} holds no image; expected lines 'path label'")
     return paths

@@ -4,6 +4,7 @@ from mscmreid.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
 from mscmreid.engine.hooks.epoch_start_hook import EpochStartHook
 from mscmreid.engine.hooks.preemption_hook import PreemptionHook
+from mscmreid.engine.hooks.profiler_hook import ReIDProfilerHook
 from mscmreid.engine.hooks.reproducible_hook import ReproducibleHook, seed_everything, seed_worker
 from mscmreid.engine.optimizers.cosine_to_floor import CosineToFloorLR
 from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper
@@ -26,6 +27,7 @@ __all__ = [
     "ReIDIterTrainLoop",
     "ReIDLogProcessor",
     "ReIDOptimWrapperConstructor",
+    "ReIDProfilerHook",
     "ReIDRunner",
     "ReIDTestLoop",
     "ReIDTrainLoop",

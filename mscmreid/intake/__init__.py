@@ -4,6 +4,7 @@ from mscmreid.intake.files import (
     IMAGE_SUFFIXES,
     check_images,
     find_images,
+    list_reasons,
     unreadable_images,
     write_skipped,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "check_images",
     "decode",
     "find_images",
+    "list_reasons",
     "open_image",
     "unreadable_images",
     "write_skipped",

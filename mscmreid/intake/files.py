@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mscmreid.cores import available_cores
 from mscmreid.fileio import written_atomically
-from mscmreid.intake.images import Intake, UnreadableImageError, decode
+from mscmreid.intake.images import ADVICE, Intake, UnreadableImageError, decode
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """What counts as an image, whatever the case."""
@@ -77,14 +77,19 @@ def check_images(paths: Iterable[str | Path], intake: Intake | None = None) -> d
 
 def unreadable_images(unreadable: Mapping[str, str]) -> UnreadableImageError:
     """The error that tells of all of them (the message of the first twenty) and how to go on without them."""
-    reasons = [why if path in why else f"{path}: {why}" for path, why in unreadable.items()]
-    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-    count = "1 image or folder" if len(reasons) == 1 else f"{len(reasons)} images or folders"
+    count = "1 image or folder" if len(unreadable) == 1 else f"{len(unreadable)} images or folders"
     return UnreadableImageError(
-        f"{count} cannot be read: {'; '.join(reasons[:SHOWN])}{more}. Mend them, or leave them out with "
-        "--skip-unreadable (on_error='skip'), which lists them in skipped.csv",
+        f"{count} cannot be read: {list_reasons(unreadable)}. Mend them, or leave them out with --skip-unreadable "
+        "(on_error='skip'), which lists them in skipped.csv",
         unreadable,
     )
+
+
+def list_reasons(unreadable: Mapping[str, str], most: int | None = SHOWN) -> str:
+    """The reasons of the first ``most`` (None: of all), and how many more there are."""
+    reasons = [why if path in why else f"{path}: {why}" for path, why in unreadable.items()]
+    more = [] if most is None or len(reasons) <= most else [f"and {len(reasons) - most} more"]
+    return "; ".join([*(reason.removesuffix(ADVICE) for reason in reasons[:most]), *more])
 
 
 def write_skipped(skipped: Mapping[str, str], path: str | Path) -> None:

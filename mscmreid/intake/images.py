@@ -29,6 +29,8 @@ TURNED = {
 BEHIND = 128
 """Gray that lies behind transparent pixels: about the mean that images are normalised with."""
 
+ADVICE = ". Replace it, or take it out of the set"
+
 Source: TypeAlias = str | Path | Image.Image | np.ndarray | bytes
 
 
@@ -67,6 +69,11 @@ class Intake:
     def __post_init__(self) -> None:
         if self.min_side < 1 or self.max_pixels < 1:
             raise ValueError(f"min_side and max_pixels must be 1 or more, found {self.min_side}, {self.max_pixels}")
+        if isinstance(self.depth_range, list | tuple) and str(next(iter(self.depth_range), None)).startswith(
+            "percentiles:"
+        ):
+            # 'percentiles:1,99' as the command line of a config reads it: split at the comma
+            object.__setattr__(self, "depth_range", ",".join(map(str, self.depth_range)))
         if isinstance(self.depth_range, str):
             _percentiles(self.depth_range)
         elif self.depth_range is not None:
@@ -149,9 +156,7 @@ def decode(source: Source, intake: Intake) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others for damage
-        raise UnreadableImageError(
-            f"{name} cannot be decoded: {_reason(error)}. Replace it, or take it out of the set"
-        ) from error
+        raise UnreadableImageError(f"{name} cannot be decoded: {_reason(error)}{ADVICE}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,10 @@ PAIRS: dict[type[nn.Module], Pairs] = {
 """Names of convolutions and of the batch norms that directly follow them, of classes that cannot say so themselves."""
 
 
+CAST = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
+"""Modules whose weights autocast casts."""
+
+
 def conv_bn_pairs(module: nn.Module) -> Pairs:
     """Names of the convolutions of ``module`` and of the batch norms that directly follow them.
 
@@ -66,11 +70,35 @@ def fold_batch_norms(model: nn.Module) -> int:
     return count
 
 
-def inference_copy(model: nn.Module, compile: bool = False) -> nn.Module:
+@torch.no_grad()
+def hold_weights(model: nn.Module, dtype: torch.dtype) -> int:
+    """Turn the weights that autocast would cast at every call into ``dtype``, in place; for inference under autocast.
+
+    These are the weights of convolutions, linear layers and attentions. Norms keep theirs, and so does what computes in
+    float32 under autocast: a class names those children in ``float32_parts``.
+
+    Args:
+        model: in eval mode; of autocast's precision afterwards, so that it has nothing to cast.
+        dtype: that precision.
+
+    Returns:
+        How many modules were turned.
+    """
+    kept = {id(getattr(m, name)) for m in model.modules() for name in getattr(m, "float32_parts", ())}
+    turned = [m for m in model.modules() if isinstance(m, CAST) and id(m) not in kept]
+    for module in turned:
+        for name, parameter in module.named_parameters(recurse=False):
+            layout = torch.channels_last if _is_channels_last(parameter) else torch.contiguous_format
+            setattr(module, name, nn.Parameter(parameter.to(dtype, memory_format=layout), requires_grad=False))
+    return len(turned)
+
+
+def inference_copy(model: nn.Module, compile: bool = False, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A folded copy of ``model`` in eval mode; the model itself stays as it is.
 
     Args:
         model: any network of this package.
+        dtype: of the autocast that it is called in: its weights are held in it, once (:func:`hold_weights`).
         compile: also ``torch.compile`` it with frozen weights, which a CPU then reads in its own layout instead of
             laying them out at every call. Needs a C++ compiler. Compiling happens in the first call and takes minutes;
             every other number of images, or of modalities in a call, is compiled anew, so this is for many equal
@@ -78,6 +106,8 @@ def inference_copy(model: nn.Module, compile: bool = False) -> nn.Module:
     """
     copied = copy.deepcopy(model).eval()
     fold_batch_norms(copied)
+    if dtype is not torch.float32:
+        hold_weights(copied, dtype)
     if compile:
         copied.requires_grad_(False)
         copied.compile(dynamic=False, options={"freezing": True})
@@ -94,4 +124,4 @@ def _foldable(model: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Conv2d
 
 
 def _is_channels_last(weight: torch.Tensor) -> bool:
-    return weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    return weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()

@@ -20,6 +20,7 @@ from mscmreid.retrieval.calibration import SAME
 from mscmreid.retrieval.engines import Engine
 from mscmreid.retrieval.filters import Filter
 from mscmreid.retrieval.gallery import Gallery, Hit
+from mscmreid.tables import aligned_lines, plain
 from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
 
 QUERIES_AT_A_TIME, QUERIES_A_PAGE = 1024, 6
@@ -114,7 +115,7 @@ def pages(
         part = found[start : start + queries_a_page]
         rankings = [
             Ranking(
-                RankedImage(Path(answer.query), os.path.basename(answer.query)),
+                RankedImage(Path(answer.query), plain(os.path.basename(answer.query))),
                 [RankedImage(Path(hit.path), caption(hit)) for hit in answer.hits],
             )
             for answer in part
@@ -126,9 +127,17 @@ def pages(
 def caption(hit: Hit) -> str:
     """Under a hit: how near, where and when, its file."""
     first = f"{hit.score:.3f}" if hit.probability is None else f"{hit.score:.3f}  {100 * hit.probability:.0f} %"
-    place = " ".join(text for text in (hit.camera and f"cam {hit.camera.removeprefix('cam')}", hit.time) if text)
-    lines = [first + (" likely" if hit.verdict == SAME else ""), place, os.path.basename(hit.path)]
-    return "\n".join(line for line in lines if line)
+    camera = f"cam {hit.camera.removeprefix('cam')}" if hit.camera else ""
+    lines = [first + (" likely" if hit.verdict == SAME else ""), camera, hit.time or "", os.path.basename(hit.path)]
+    return "\n".join(plain(line) for line in lines if line)
+
+
+def terminal_lines(answer: Answer) -> list[str]:
+    """A table of one answer; columns that nobody filled are left out."""
+    head, *lines = [line[1:-1] for line in table_rows([answer])]
+    used = [i for i in range(len(head)) if any(line[i] != "" for line in lines) or not lines]
+    shown = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in line] for line in (head, *lines)]
+    return aligned_lines([[line[i] for i in used] for line in shown])
 
 
 def legend(found: Sequence[Answer]) -> str:

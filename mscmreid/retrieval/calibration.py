@@ -97,8 +97,9 @@ class ScoreModel:
         num_people: people in the pairs; 0 where unknown.
         scores, probabilities: probability by score, linear between these and constant outside.
         method: 'isotonic' or 'platt'.
+        prior: how often a pair shows one person, which the probability takes for granted.
         curve: (threshold, false matches, true matches) from strict to lenient.
-        cameras: for each pair of cameras, ``dict(cameras, false_matches, true_matches)``.
+        cameras: for each pair of cameras, ``dict(cameras, false_matches, true_matches)``, rates of no pairs left out.
     """
 
     wished: float
@@ -111,11 +112,12 @@ class ScoreModel:
     scores: tuple[float, ...]
     probabilities: tuple[float, ...]
     method: str
+    prior: float
     curve: tuple[tuple[float, float, float], ...] = ()
     cameras: tuple[dict[str, Any], ...] = ()
 
     def probability(self, score: float) -> float:
-        """That a pair with this score shows one person, if before looking it was as likely as not."""
+        """That a pair with this score shows one person, if a share ``prior`` of all pairs does."""
         return float(np.interp(score, self.scores, self.probabilities))
 
     def verdict(self, score: float) -> str:
@@ -176,6 +178,7 @@ def calibrate(
     source: str,
     false_matches: float = 1e-3,
     method: str = "isotonic",
+    prior: float | None = None,
 ) -> Calibration:
     """A calibration from labelled pairs.
 
@@ -185,24 +188,27 @@ def calibrate(
         source: where they are from.
         false_matches: wished share of pairs of different people that reach the threshold.
         method: 'isotonic' (any rising curve; wants many pairs) or 'platt' (a logistic curve).
+        prior: how often a pair shows one person before its score is known; None: as often as the labelled ones.
 
     Raises:
-        ValueError: an unknown method, a rate outside of (0, 1), too few pairs to show it, pairs of one sort only.
+        ValueError: an unknown method, a rate or prior outside of (0, 1), too few pairs for it, pairs of one sort only.
         ImportError: scikit-learn is missing.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, found {method!r}")
     if not 0 < false_matches < 1:
         raise ValueError(f"the wished rate of false matches must be between 0 and 1, found {false_matches}")
+    if prior is not None and not 0 < prior < 1:
+        raise ValueError(f"the prior must be between 0 and 1, found {prior}")
     if not pairs:
         raise ValueError("a calibration needs labelled pairs, found none")
     found = Calibration(dict(identity), source)
     for kind, some in sorted(pairs.items()):
-        found.kinds[kind] = _model(kind, some, false_matches, method)
+        found.kinds[kind] = _model(kind, some, false_matches, method, prior)
     return found
 
 
-def _model(kind: str, pairs: Pairs, wished: float, method: str) -> ScoreModel:
+def _model(kind: str, pairs: Pairs, wished: float, method: str, prior: float | None) -> ScoreModel:
     num_same, num_different = int(pairs.same.sum()), int((~pairs.same).sum())
     if not num_same or not num_different:
         raise ValueError(f"{kind}: pairs of one person and of two are needed, found {num_same:,} and {num_different:,}")
@@ -221,7 +227,8 @@ def _model(kind: str, pairs: Pairs, wished: float, method: str) -> ScoreModel:
     else:
         false, true, interval = _over_pairs(pairs, different, threshold, wished)
         how = f"{CONFIDENCE:.0%} Clopper-Pearson over pairs, which are taken to be independent"
-    scores, probabilities = _fit(pairs, method)
+    prior = num_same / len(pairs) if prior is None else prior
+    scores, probabilities = _fit(pairs, method, prior)
     places = np.unique(np.r_[np.linspace(0, len(different) - 1, CURVE), np.geomspace(1, len(different), CURVE) - 1])
     steps = np.unique(different[places.astype(int)])[::-1]
     same = np.sort(pairs.score[pairs.same])
@@ -244,13 +251,14 @@ def _model(kind: str, pairs: Pairs, wished: float, method: str) -> ScoreModel:
         tuple(scores),
         tuple(probabilities),
         method,
+        prior,
         tuple(curve),
         tuple(_by_cameras(pairs, threshold)),
     )
 
 
-def _fit(pairs: Pairs, method: str) -> tuple[list[float], list[float]]:
-    """Probability by score; both sorts of pairs weigh as much."""
+def _fit(pairs: Pairs, method: str, prior: float) -> tuple[list[float], list[float]]:
+    """Probability by score; pairs of one person weigh as much as the prior says, together."""
     try:
         from sklearn.isotonic import IsotonicRegression
         from sklearn.linear_model import LogisticRegression
@@ -261,7 +269,7 @@ def _fit(pairs: Pairs, method: str) -> tuple[list[float], list[float]]:
         different = np.random.default_rng(0).choice(different, MOST_FITTED, replace=False)
     rows = np.concatenate([np.flatnonzero(pairs.same), different])
     score, same = pairs.score[rows].astype(np.float64), pairs.same[rows]
-    weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum()) * len(rows)
+    weight = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum()) * len(rows)
     if method == "isotonic":
         isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(score, same, sample_weight=weight)
         return isotonic.X_thresholds_.tolist(), isotonic.y_thresholds_.tolist()
@@ -340,7 +348,7 @@ def binomial(reached: np.ndarray) -> Rate:
 
     count, num = int(reached.sum()), len(reached)
     if not num:
-        return Rate(float("nan"), 0.0, 1.0, 0)
+        return Rate(0.0, 0.0, 1.0, 0)
     interval = binomtest(count, num).proportion_ci(CONFIDENCE, method="exact")
     return Rate(count / num, float(interval.low), float(interval.high), num)
 
@@ -356,8 +364,8 @@ def _by_cameras(pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
         here = numbers.reshape(-1) == number
         reached = pairs.score[here] >= threshold
         same = pairs.same[here]
-        rates = dict(false_matches=asdict(binomial(reached[~same])), true_matches=asdict(binomial(reached[same])))
-        found.append(dict(cameras=cameras, **rates))
+        rates = dict(false_matches=binomial(reached[~same]), true_matches=binomial(reached[same]))
+        found.append(dict(cameras=cameras, **{name: asdict(rate) for name, rate in rates.items() if rate.num}))
     return found
 
 

@@ -79,6 +79,7 @@ class ModelEncoder:
         num_workers: int | None = None,
         precision: str = "float32",
     ) -> None:
+        from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
         from mscmreid.evaluation.features import feature_parts
         from mscmreid.models.folding import inference_copy
 
@@ -86,7 +87,8 @@ class ModelEncoder:
         self.feature, self.batch_size, self.num_workers, self.precision = feature, batch_size, num_workers, precision
         self.intake = intake or Intake()
         self.identity = model_identity(model, feature, precision, self.intake)
-        self.model = inference_copy(model)
+        device_type = next(model.parameters()).device.type
+        self.model = inference_copy(model, dtype=PRECISIONS[usable_precision(precision, device_type)])
         height, width = self.identity["size"]
         self.dim = int(self.encode([np.zeros((height, width, 3), dtype=np.uint8)], "visible").shape[1])
 

@@ -42,7 +42,7 @@ class Hit:
         camera, time, modality, id: what is known of it; the time in ISO 8601.
         row: its number in the gallery, which no other image has or will have.
         verdict: 'same person, likely' or 'below the threshold'; '' without a calibration for these modalities.
-        probability: that it is the same person, if before looking that was as likely as not; None without one.
+        probability: that it is the same person, if people come as often as in the calibration's pairs.
     """
 
     path: str

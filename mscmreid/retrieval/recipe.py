@@ -9,7 +9,8 @@ from typing import Any
 
 from mscmreid.fileio import write_text
 from mscmreid.intake import Intake
-from mscmreid.retrieval.encoder import ModelEncoder
+from mscmreid.retrieval.encoder import Encoder, ModelEncoder
+from mscmreid.retrieval.exported import ExportedEncoder
 
 FILE = "encoder.json"
 
@@ -35,6 +36,12 @@ def save_recipe(gallery: Path, config: Any, checkpoint: str | Path, encoder: Mod
     write_text(json.dumps(content, indent=1, default=str), gallery / FILE)
 
 
+def save_exported_recipe(gallery: Path, encoder: ExportedEncoder) -> None:
+    """Keep where the exported file is that made a gallery's features."""
+    content = dict(kind="exported", file=str(encoder.path.absolute()), intake=encoder.identity["intake"])
+    write_text(json.dumps(content, indent=1), gallery / FILE)
+
+
 def open_encoder(
     gallery: str | Path,
     *,
@@ -43,13 +50,13 @@ def open_encoder(
     device: str | None = None,
     batch_size: int = 64,
     num_workers: int | None = None,
-) -> ModelEncoder:
+) -> Encoder:
     """The encoder of a gallery.
 
     Args:
         gallery: its folder.
-        config, checkpoint: files in the place of those that were kept, for checkpoints that moved and for configs that
-            import code of their own.
+        config, checkpoint: files in the place of those that were kept, for checkpoints (and exported files) that moved
+            and for configs that import code of their own.
         device, batch_size, num_workers: where and how it runs.
 
     Raises:
@@ -61,15 +68,20 @@ def open_encoder(
         raise FileNotFoundError(
             f"{path} is missing, so how its features were made is unknown: was it made from Python?"
         )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["kind"] == "exported":
+            return ExportedEncoder(checkpoint or content["file"], batch_size, Intake.of(content["intake"]))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not say how an encoder is made: {type(error).__name__}: {error}") from error
     from mmengine.config import Config
 
     from mscmreid.apis import init_model, load_config
 
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         options = dict(feature=content["feature"], precision=content["precision"])
         intake, kept, weights = Intake.of(content["intake"]), content["config"], content["checkpoint"]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say how an encoder is made: {type(error).__name__}: {error}") from error
     weights = checkpoint or weights
     if not Path(weights).is_file():

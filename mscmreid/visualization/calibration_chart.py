@@ -83,12 +83,12 @@ def _probability(panel: Any, means: ScoreModel) -> None:
     panel.set_ylim(0, 102)
     panel.grid(alpha=0.25)
     panel.set_xlabel("score (cosine)", fontsize=8)
-    panel.set_ylabel("percent, of a pair that may be either as well", fontsize=8)
+    panel.set_ylabel(f"percent, if {100 * means.prior:.2g} % of pairs show one person", fontsize=8)
     panel.set_title(f"probability of one person ({means.method})", loc="left", fontsize=10)
 
 
 def _cameras(panel: Any, means: ScoreModel) -> None:
-    known = [pair for pair in means.cameras if pair["false_matches"]["num"]]
+    known = [pair for pair in means.cameras if "false_matches" in pair]
     panel.set_title("false matches by pair of cameras", loc="left", fontsize=10)
     if not known:
         panel.text(0.5, 0.5, "cameras are not known", ha="center", fontsize=9, color="#6b7280")

@@ -56,7 +56,7 @@ def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
     size = 10.0 ** np.floor(np.log10(raw))
     step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= raw)
     first = np.ceil(low / step - 1e-9) * step
-    return [float(round(tick, 10)) for tick in np.arange(first, high + step * 1e-6, step)]
+    return [float(round(tick, 10)) + 0.0 for tick in np.arange(first, high + step * 1e-6, step)]
 
 
 def cmc_chart(cmc: Sequence[Sequence[float]]) -> str:

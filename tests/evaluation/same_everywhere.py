@@ -6,14 +6,19 @@ of a sum would change ranks.
 
 import hashlib
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from mscmreid.evaluation import FeatureTable, LLCMProtocol, ReRanking, SYSUProtocol, evaluate
 from mscmreid.evaluation.similarity import similarities
-from mscmreid.retrieval.ranked_lists import FolderFeatures, rank_folders
+from mscmreid.retrieval.engines import ExactEngine
+from mscmreid.retrieval.filters import Filter
 from mscmreid.visualization.nearest import nearest_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from toy_galleries import snapshot_of
 
 
 def made_up_table(dim: int = 130) -> FeatureTable:
@@ -48,12 +53,8 @@ def main() -> None:
     print("reranked", digest(ReRanking(matrix, selection.query, selection.gallery).distances(np.arange(40))))
     found = nearest_rows(matrix, table, selection, range(20))
     print("nearest", digest(*(array for one in found for array in (one.rows, one.similarity))))
-    sides = [
-        FolderFeatures(str(Path("/", name)), "visible", [str(row) for row in part], [matrix[part]], [])
-        for name, part in (("query", rows[:40]), ("gallery", rows[40:]))
-    ]
-    lists = rank_folders(*sides)
-    print("folders", digest(lists.gallery, lists.similarity))
+    gallery = snapshot_of(matrix[rows[40:]], num_segments=3)
+    print("searched", digest(*ExactEngine().find(gallery, matrix[rows[:40]], 10, Filter())))
     print("similarities", digest(similarities(matrix, rows, matrix)))
 
 

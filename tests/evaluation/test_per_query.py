@@ -10,6 +10,7 @@ import pytest
 from made_up import make_table
 
 from mscmreid.evaluation import (
+    FeatureTable,
     RegDBProtocol,
     SYSUProtocol,
     evaluate,
@@ -52,6 +53,16 @@ def test_they_hold_every_query_of_every_draw(evaluations, table):
             assert value == pytest.approx(evaluation.result.mean[measure], rel=1e-12)
 
 
+def test_the_order_of_a_tables_rows_does_not_matter(evaluations, table):
+    order = np.random.default_rng(0).permutation(len(table))
+    columns = ([table.path[row] for row in order], table.pid[order], table.cam_id[order], table.modality[order])
+    shuffled = FeatureTable(*columns, {name: values[order] for name, values in table.features.items()}, table.meta)
+    other = evaluate(shuffled, [SYSUProtocol(trials=3)], ["feat_bn"])[0].per_query(shuffled)
+    first = evaluations[0].per_query(table)
+    assert first.difference_to(other) is None
+    np.testing.assert_array_equal(first.ap, other.ap)
+
+
 def test_what_is_read_back_is_what_was_written(evaluations, table, tmp_path):
     path = saved(evaluations, table, tmp_path / "deep" / "r.json")
     assert sorted(p.name for p in path.parent.iterdir()) == ["r.json", "r.queries.npz"]
@@ -83,8 +94,8 @@ def test_the_table_says_the_interval_and_over_whom(evaluations):
     result = evaluations[0].result
     lines = terminal_table([result]).splitlines()
     low, high = result.interval["bounds"]["mAP"]
-    assert f"[{low:.1f}, {high:.1f}]" in lines[4]
-    assert lines[5] == f"[ ]: 95 % interval over {result.interval['num_people']} people"
+    assert f"[{low:.1f}, {high:.1f}]" in lines[-2]
+    assert lines[-1] == f"[ ]: 95 % interval over {result.interval['num_people']} people"
     assert "interval" not in terminal_table([replace(result, interval=None)])
 
 
@@ -123,3 +134,21 @@ def test_differences_of_queries_and_galleries_are_named(evaluations, table):
     assert "first in draw 2" in values.difference_to(replace(values, galleries=values.galleries[:2]))
     none = replace(values, first_rank=np.zeros_like(values.first_rank))
     assert "do not have matches in both" in values.difference_to(none)
+
+
+def test_a_perfect_system_is_read_back(table, tmp_path):
+    perfect = make_table(noise=0.0)
+    evaluation = evaluate(perfect, [RegDBProtocol()], ["feat_bn"], with_intervals=True)[0]
+    path = saved([evaluation], perfect, tmp_path / "r.json")
+    values = load_per_query(path)[0]
+    assert (values.ap == 100).all() and evaluation.result.interval["bounds"]["mAP"] == [100, 100]
+
+
+@pytest.mark.parametrize("bounds", [None, {"mAP": [1.0, 2.0]}, {name: [1.0] for name in MEASURES}])
+def test_an_interval_of_another_form_is_refused(evaluations, tmp_path, bounds):
+    save_results([evaluations[0].result], tmp_path / "r.json")
+    content = json.loads((tmp_path / "r.json").read_text())
+    content["results"][0]["interval"]["bounds"] = bounds
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="interval must have bounds"):
+        load_results(tmp_path / "r.json")

@@ -16,17 +16,16 @@ from PIL import Image
 from toy_training import CONFIGS, SIZE, TINY_TRANSFORMER
 
 from mscmreid.apis import init_model, load_config
+from mscmreid.apis.export import PARITY, export, halve_weights
+from mscmreid.models.exportable import ExportableModel
 from mscmreid.registry import MODELS
+from mscmreid.retrieval.encoder import ModelEncoder
+from mscmreid.retrieval.exported import KEY, Description, ExportedEncoder
 from mscmreid.structures import MODALITIES
 
 onnx = pytest.importorskip("onnx", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
 pytest.importorskip("onnxruntime", reason="needs the extra export")
-
-from mscmreid.apis.export import PARITY, export, halve_weights
-from mscmreid.models.exportable import ExportableModel
-from mscmreid.retrieval.encoder import ModelEncoder
-from mscmreid.retrieval.exported import KEY, Description, ExportedEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,7 +91,7 @@ def test_features_and_identity_are_those_of_the_model_for_images_of_any_size(agw
 def test_the_file_says_what_made_it(agw):
     from mscmreid.fileio import sha256_of
 
-    cfg, checkpoint, path = agw
+    _, checkpoint, path = agw
     said = Description.parse(dict_of(onnx.load(path))[KEY], path)
     assert said.checkpoint_sha256 == sha256_of(checkpoint) and said.checkpoint == "weights.pth"
     assert said.image_size == SIZE and said.feature == "feat_bn" and said.resize == "lanczos"
@@ -129,6 +128,9 @@ encoder = ExportedEncoder({str(agw[2])!r})
 image = np.load({str(tmp_path / "image.npy")!r})
 np.save({str(tmp_path / "found.npy")!r}, encoder.encode([image], 'infrared'))
 Gallery.create({str(tmp_path / "gallery")!r}, encoder)
+from mscmreid.apis import ReIDInferencer
+person = ReIDInferencer({str(agw[2])!r}, gallery={str(tmp_path / "gallery")!r})
+assert person.similarity(image, image, ['visible', 'infrared']).score < 1.0001
 assert 'torch' not in sys.modules
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -221,17 +223,31 @@ def test_the_exported_form_computes_what_the_model_computes(system, feature, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["mscm", "deen", "dns", "pmt"])
-def test_every_system_in_every_format(system, tmp_path):
-    pytest.importorskip("openvino", reason="needs the extra export")
+def test_every_system_by_both_runtimes(system, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="needs the extra export")
     cfg, checkpoint = toy(system, tmp_path)
     encoder = ModelEncoder(init_model(cfg, checkpoint, "cpu"))
-    for format, name in (("onnx", "model.onnx"), ("openvino", "model.xml")):
-        export(cfg, checkpoint, tmp_path / name, format=format)
+    export(cfg, checkpoint, tmp_path / "model.onnx")
+    converted = openvino.convert_model(tmp_path / "model.onnx")
+    converted.set_rt_info(dict_of(onnx.load(tmp_path / "model.onnx"))[KEY], [KEY])
+    openvino.save_model(converted, tmp_path / "model.xml", compress_to_fp16=False)
+    for name in ("model.onnx", "model.xml"):
         exported = ExportedEncoder(tmp_path / name)
         for modality in MODALITIES:
-            np.testing.assert_allclose(
-                exported.encode(pictures(), modality), encoder.encode(pictures(), modality), atol=PARITY
-            )
+            found, expected = exported.encode(pictures(), modality), encoder.encode(pictures(), modality)
+            np.testing.assert_allclose(found, expected, atol=PARITY, err_msg=name)
+
+
+@pytest.mark.slow
+def test_openvino_s_two_files_are_the_onnx_file(agw, tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra export")
+    cfg, checkpoint, path = agw
+    said = export(cfg, checkpoint, tmp_path / "agw.xml", format="openvino")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["agw.bin", "agw.xml"]
+    one, other = ExportedEncoder(path), ExportedEncoder(tmp_path / "agw.xml")
+    assert other.description == said and other.identity == one.identity
+    found, expected = other.encode(pictures(), "infrared"), one.encode(pictures(), "infrared")
+    np.testing.assert_allclose(found, expected, atol=PARITY)
 
 
 @pytest.mark.slow

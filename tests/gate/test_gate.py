@@ -32,14 +32,14 @@ def test_the_gate_needs_neither_torch_nor_mmengine():
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "device", "loop", "nothing", "zero byte"])
-def test_only_regular_files_are_opened_and_nobody_waits(tmp_path, kind):
+def test_only_regular_files_are_opened_and_nobody_waits(tmp_path, monkeypatch, kind):
     path = str(tmp_path / "f")
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "folder":
         os.mkdir(path)
     elif kind == "socket":
-        os.chdir(tmp_path)  # a socket's path may not be long
+        monkeypatch.chdir(tmp_path)  # a socket's path may not be long
         socket.socket(socket.AF_UNIX).bind("f")
     elif kind == "device":
         path = "/dev/zero"
@@ -64,7 +64,20 @@ def test_sizes_are_bounded(tmp_path):
         read_json(tmp_path / "big.json", "a list", 100)
 
 
-@pytest.mark.parametrize("error", [NotImplementedError("x"), RuntimeError("x"), zlib.error("x"), MemoryError(), KeyError(3), EOFError(), zipfile.BadZipFile("x"), UnicodeDecodeError("utf-8", b"", 0, 1, "x"), RecursionError()])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotImplementedError("x"),
+        RuntimeError("x"),
+        zlib.error("x"),
+        MemoryError(),
+        KeyError(3),
+        EOFError(),
+        zipfile.BadZipFile("x"),
+        UnicodeDecodeError("utf-8", b"", 0, 1, "x"),
+        RecursionError(),
+    ],
+)
 def test_whatever_a_parser_raises_is_one_named_error(error):
     with pytest.raises(DamagedFileError, match=r"f\.bin: cannot be read as a thing"), damage_named("f.bin", "a thing"):
         raise error
@@ -89,8 +102,15 @@ def test_arrays_come_back_and_can_be_written_to(npz):
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros((0, 4)), np.zeros(()), np.asfortranarray(np.arange(12.0).reshape(3, 4)), np.array(["ä", ""]), np.ones((2, 0)), np.arange(5, dtype=">i4")],
-)  # fmt: skip
+    [
+        np.zeros((0, 4)),
+        np.zeros(()),
+        np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        np.array(["ä", ""]),
+        np.ones((2, 0)),
+        np.arange(5, dtype=">i4"),
+    ],
+)
 def test_every_form_of_array(tmp_path, array):
     np.savez_compressed(tmp_path / "a.npz", a=array)
     np.testing.assert_array_equal(read_npz(tmp_path / "a.npz")["a"], array)
@@ -179,7 +199,18 @@ def test_objects_are_not_unpickled(tmp_path):
             read(tmp_path / name)
 
 
-@pytest.mark.parametrize("change", [lambda b: b[:-1], lambda b: b + b"\0", lambda b: b.replace(b"(2, 3)", b"(9, 9)"), lambda b: b.replace(b"(2, 3)", b"(-2,3)"), lambda b: b[:9] + b"\xff" + b[10:], lambda b: b.replace(b"{", b"("), lambda b: b"x" + b])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: b[:-1],
+        lambda b: b + b"\0",
+        lambda b: b.replace(b"(2, 3)", b"(9, 9)"),
+        lambda b: b.replace(b"(2, 3)", b"(-2,3)"),
+        lambda b: b[:9] + b"\xff" + b[10:],
+        lambda b: b.replace(b"{", b"("),
+        lambda b: b"x" + b,
+    ],
+)
 def test_a_mapped_file_must_have_the_length_it_says(tmp_path, change):
     np.save(tmp_path / "a.npy", np.zeros((2, 3)))
     content = (tmp_path / "a.npy").read_bytes()

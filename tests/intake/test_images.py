@@ -186,6 +186,7 @@ class TestDepth:
         assert Intake.with_depth(["0", "4095"]).depth_range == (0.0, 4095.0)
         assert Intake.with_depth(["percentiles:1,99"]).depth_range == "percentiles:1,99"
         assert Intake.with_depth(None) == Intake()
+        assert Intake.of({"depth_range": ["percentiles:1", 99]}).depth_range == "percentiles:1,99"  # of --cfg-options
         assert Intake.of({"depth_range": [0, 9]}) == Intake(depth_range=(0, 9))
         assert Intake.of(None, PUBLISHED) == PUBLISHED
         with pytest.raises(ValueError, match="found uprigt"):

@@ -84,6 +84,7 @@ def test_a_test_run_extracts_with_a_folded_copy_of_the_present_weights():
     model = unsettled("mscm")
     loop = object.__new__(ReIDTestLoop)
     loop._runner, loop.fold_batch_norms, loop._copy = SimpleNamespace(model=model), True, None
+    loop.precision = "float32"
     copied = loop.inference_model()
     assert copied is not model and copied is loop.inference_model()
     assert not any(isinstance(m, nn.BatchNorm2d) for m in copied.modules())

@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from made_up_encoder import MadeUpEncoder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from toy_galleries import MadeUpEncoder
 
 from mscmreid import progress
 from mscmreid.retrieval import adding

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 from toy_people import toy_table
 
 from mscmreid.evaluation import GeneralProtocol, RegDBProtocol, SYSUProtocol, evaluate
 from mscmreid.visualization.report import evaluation_report, results_report
+from mscmreid.visualization.report_space import map_part
+from mscmreid.visualization.thumbnails import Thumbnails
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-SECTIONS = ("facts", "cmc", "distances", "cameras", "hardest", "best", "worst")
+SECTIONS = ("facts", "cmc", "distances", "cameras", "errors", "hardest", "best", "worst")
+SPACE = ("space-1", "map-1", "modalities-1", "gap-1")
 
 
 class Page(HTMLParser):
@@ -29,6 +37,8 @@ class Page(HTMLParser):
         self.images: list[str] = []
         self.words: list[str] = []
         self.titles: list[str] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        self.policy = ""
         self.feed(text)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -39,6 +49,9 @@ class Page(HTMLParser):
         self.links += [values[name] for name in ("href", "src", "srcset", "data", "action") if name in values]
         self.images += [values["src"]] if tag == "img" else []
         self.titles += [values["title"]] if tag == "figure" else []
+        self.scripts += [(values.get("type"), "")] if tag == "script" else []
+        if tag == "meta" and values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -47,7 +60,10 @@ class Page(HTMLParser):
         self.open.pop()
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
+        else:
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -76,7 +92,8 @@ def html(evaluations, table, root):
 
 def test_every_section_of_every_result_is_there_once(html):
     page = Page(html)
-    wanted = ["results", *(f"{name}-{n}" for n in (1, 2) for name in SECTIONS), "result-1", "result-2"]
+    wanted = ["results", *(f"{name}-{n}" for n in (1, 2) for name in SECTIONS), "result-1", "result-2", *SPACE]
+    wanted += ["sprite-1"]
     assert sorted(page.ids) == sorted(wanted)
 
 
@@ -85,8 +102,25 @@ def test_the_page_refers_to_nothing_outside_itself(html):
     assert page.images and all(source.startswith("data:image/jpeg;base64,") for source in page.images)
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    for word in ("http:", "https:", "url(", "@import", "<script", "file:"):
+    for word in ("http:", "https:", "url(", "@import", "file:", "fetch(", "XMLHttp", "import(", "eval("):
         assert word not in html
+
+
+def test_one_script_alone_may_run_and_nothing_may_be_loaded(html, evaluations):
+    page = Page(html)
+    assert [kind for kind, _ in page.scripts] == ["application/json", None]
+    digest = base64.b64encode(hashlib.sha256(page.scripts[1][1].encode()).digest()).decode()
+    rules = dict(rule.strip().split(" ", 1) for rule in page.policy.split(";"))
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "script-src": f"'sha256-{digest}'",
+    }
+    brief = Page(results_report([evaluation.result for evaluation in evaluations]))
+    assert not brief.scripts and "script-src" not in brief.policy and "default-src 'none'" in brief.policy
 
 
 def test_the_numbers_of_the_result_stand_in_the_page(html, evaluations):
@@ -103,7 +137,7 @@ def test_the_numbers_of_the_result_stand_in_the_page(html, evaluations):
 def test_images_can_be_left_out(evaluations, table):
     html = evaluation_report(evaluations[:1], table, data_root=None)
     page = Page(html)
-    assert not page.images and "base64" not in html
+    assert not page.images and "data:image" not in html
     assert {f"{name}-1" for name in SECTIONS} <= set(page.ids)
 
 
@@ -132,7 +166,8 @@ def test_names_cannot_break_the_page():
     )
     html = evaluation_report(evaluate(table, [evil], ["feat_bn"]), table, data_root=None)
     page = Page(html)
-    assert "<script" not in html and '<b>"own" & more</b><script>' in page.text
+    assert len(page.scripts) == 2 and '<b>"own" & more</b><script>' in page.text
+    assert json.loads(page.scripts[0][1])["path"][0].startswith('"><script>&cam')
     assert page.titles and all(title.startswith('"><script>&cam') for title in page.titles)
 
 
@@ -161,7 +196,7 @@ def test_a_browser_shows_charts_and_pictures(html, tmp_path):
             *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet, "--hide-scrollbars"),
             f"--user-data-dir={tmp_path / 'profile'}",
             f"--screenshot={picture}",
-            "--window-size=1200,4000",
+            "--window-size=1200,6000",
             (tmp_path / "report.html").as_uri(),
         ],
         check=True,
@@ -193,5 +228,58 @@ def test_pairs_of_cameras_are_the_same_from_features_and_from_a_results_file(tab
 
 def test_a_corrupted_result_says_so_in_its_facts(evaluations):
     condition = dict(corruption="fog", family="weather", severity=3, modality="visible")
-    page = Page(results_report([replace(evaluations[0].result, condition=condition), evaluations[0].result]))
-    assert "fog 3 on visible" in page.words and "as they are" in page.words
+    page = Page(results_report([replace(evaluations[0].result, condition=condition), evaluations[1].result]))
+    assert "fog 3 on visible" in page.words and "as they are" in page.words  # of another protocol: a chapter each
+
+
+def corrupted(result, **conditions):
+    """What a result is under bad conditions: corruption -> mAP at severities 1 and 3; Rank-1 is half of it."""
+    families = dict(fog="weather", gaussian_noise="noise", dead_pixels="infrared")
+    found = []
+    for name, values in conditions.items():
+        for severity, value in zip((1, 3), values, strict=True):
+            condition = dict(corruption=name, family=families[name], severity=severity, modality="visible")
+            numbers = {
+                measure: [value if measure == "mAP" else value / 2] * result.num_trials for measure in result.values
+            }
+            found.append(replace(result, condition=condition, values=numbers))
+    return found
+
+
+def test_bad_conditions_stand_beside_the_clean_numbers(evaluations, table):
+    clean = evaluations[0].result
+    bad = corrupted(clean, fog=(40.0, 20.0), gaussian_noise=(10.0, 30.0), dead_pixels=(1.0, 2.0))
+    other = replace(bad[0], checkpoint_sha256="another")
+    brief = results_report([clean, evaluations[1].result, *bad])
+    whole = evaluation_report(evaluations, table, None, corrupted=[*bad, other])
+    for html in (brief, whole):
+        page = Page(html)
+        assert {"conditions-1", "result-2"} <= set(page.ids)
+        assert not {"conditions-2", "result-3"} & set(page.ids)
+        text = html[html.index('id="conditions-1"') :]
+        text = text[: text.index("</section>")]
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", text)
+        lost = clean.mean["mAP"] - 25
+        assert f"{clean.mean['mAP']:.1f}" in cells and "25.0" in cells and f"{lost:.1f}" in cells  # without infrared
+        assert {"30.0", "20.0", "1.5"} <= set(cells)  # weather, noise, infrared: means over the severities
+        assert text.count("<svg") == 3 and "dead pixels" in text
+    with pytest.raises(ValueError, match="must be of the same checkpoint"):
+        evaluation_report(evaluations, table, None, corrupted=[other])
+
+
+def test_a_map_can_be_left_out(evaluations, table):
+    page = Page(evaluation_report(evaluations[:1], table, None, embedding="none"))
+    assert "map-1" not in page.ids and "modalities-1" in page.ids and not page.scripts
+
+
+def test_a_map_has_every_image_of_the_protocols_and_says_what_it_leaves_out(html, table, evaluations, root):
+    data = json.loads(Page(html).scripts[0][1])
+    used = np.unique(np.concatenate([np.r_[s.query, s.gallery] for e in evaluations for s in e.selections]))
+    assert sorted(data["path"]) == sorted(table.path[row] for row in used)
+    for name, column in (("pid", table.pid), ("cam", table.cam_id)):
+        assert data[name] == [int(column[table.path.index(path)]) for path in data["path"]]
+    assert sorted(data["tile"]) == list(range(len(used))) and data["sprite"]["id"] == "sprite-1"
+    part = map_part(table.matrix("feat_bn"), table, used, "pca", Thumbnails(table, root), most=10)
+    assert "10 images of" in part["told"] and len(part["map"]["data"]["x"]) == 10
+    few = Thumbnails(table, root).sprite(used, most=4)
+    assert sorted(few[1].values()) == [0, 1, 2, 3] and few[0]["columns"] == 4

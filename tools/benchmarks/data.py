@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import multiprocessing
-import os
 import random
 import signal
 import subprocess
@@ -28,7 +28,9 @@ from mscmreid.datasets import PlainFolder, reid_collate
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.processes import peak_memory_mib, preload_workers, start_method
 from mscmreid.registry import MODELS, RUNNERS
-from mscmreid.retrieval.shards import extract_folder
+from mscmreid.retrieval.adding import SEGMENT
+from mscmreid.retrieval.encoder import ModelEncoder
+from mscmreid.retrieval.gallery import Gallery
 from mscmreid.structures import ReIDDataSample
 
 CONFIG = CONFIGS / "mscm_sysu.py"
@@ -177,15 +179,20 @@ def files(quick: bool, threads: int) -> Report:
         def to_batch() -> Tensor:
             return reid_collate([dataset[i] for i in range(BATCH)])["inputs"]
 
+        def compared() -> Tensor:
+            dataset.cache = copy.copy(dataset.cache)  # which has compared no image yet
+            return to_batch()
+
         def from_cache() -> list[Tensor]:
             batch = batch_of(to_batch(), "visible")
             return [recipe[name][1](batch, training=True)["inputs"][name] for name in names]
 
-        plain, here, loading = (BATCH / t for t in fastest([from_files, from_cache, to_batch], 3))
+        plain, here, first, loading = (BATCH / t for t in fastest([from_files, from_cache, compared, to_batch], 3))
         pixels, floats = to_batch().nbytes, sum(view.nbytes for view in from_cache())
     copies, an_image = copy_rate() / 2, pixels / BATCH  # bytes read and written a second; bytes
     report.figure("files to cache, once", 1 / built, "images/s", bound=decode, bound_is="Pillow, decoding and resizing")
     report.figure("cache to uint8 batch", loading, "images/s", bound=copies / an_image, bound_is="memory copy")
+    report.figure("the same, each image compared with its checksum", first, "images/s", loading)
     report.figure("files or cache to two views", here, "images/s", plain, copies / an_image / 5, "memory copy")
     report.at_least("files or cache to views, a core", 3, here / plain)
     report.at_least("bytes from worker to main, fewer than float views", 7, floats / pixels)
@@ -238,75 +245,72 @@ def loader_memory(num_batches: int) -> dict:
     )
 
 
-SHARD = 4096
-
-
 def folder(quick: bool, threads: int) -> Report:
-    """Features of a large folder (links to a hundred pictures of 48 x 24) with a tiny network at 32 x 16. The run is
-    killed when two fifths of its shards are written, and started again; a tenth of the images is done in a process of
-    its own: what grows with their number is the difference. Bound: decoding and resizing those
-    pictures."""
+    """A gallery of a large folder (a hundred pictures of 48 x 24, each image with bytes of its own behind them) with a
+    tiny network at 32 x 16. The run is killed when two fifths of its segments are written, and started again; a tenth
+    of the images is done in a process of its own: what grows with their number is the difference. Bound: decoding and
+    resizing those pictures."""
     num_images = 20_000 if quick else 100_000
-    total = -(-num_images // SHARD)
+    total = -(-num_images // SEGMENT)
     report = Report()
     with tempfile.TemporaryDirectory() as name:
-        images, cache = make_folder(Path(name, "images"), num_images), Path(name, "features")
-        cache.mkdir()
-        written = killed_run(images, cache, max(1, 2 * total // 5))
-        second = in_child(extract_one, folder=images, cache_dir=cache)
+        images = make_folder(Path(name, "images"), num_images)
+        segments = killed_run(images, Path(name, "gallery"), max(1, 2 * total // 5))
+        second = in_child(add_folder, folder=images, gallery=Path(name, "gallery"))
         tenth = make_folder(Path(name, "tenth"), num_images // 10)
-        small = in_child(extract_one, folder=tenth, cache_dir=Path(name, "features of the tenth"))
+        small = in_child(add_folder, folder=tenth, gallery=Path(name, "gallery of the tenth"))
         decode = decode_rate(sorted(tenth.rglob("*.jpg"))[:1000], (32, 16))
-    done = num_images - second["there"] * SHARD
+    done = num_images - second["reused"]
     pillow = "Pillow, decoding and resizing"
     for what, rows, found in (("started again", done, second), ("a tenth of it", small["rows"], small)):
         report.figure(f"{what}: {rows:,} images", rows / found["seconds"], "images/s", None, decode, pillow)
     report.goal(
         f"{num_images:,} images, killed and gone on",
-        "every image once, finished shards kept",
-        f"{second['rows']:,} rows, {second['there']} of {total} shards kept",
-        second["rows"] == num_images and second["there"] == written > 0,
+        "every image once, finished segments kept",
+        f"{second['rows']:,} rows, {second['reused'] // SEGMENT} of {total} segments kept",
+        second["rows"] == num_images and second["reused"] == segments * SEGMENT > 0,
     )
     report.at_most("more memory for ten times the images", 64, second["peak"] - small["peak"], "MiB")
     return report
 
 
 def make_folder(folder: Path, num_images: int, num_photos: int = 100) -> Path:
-    """``num_images`` links to small pictures, a thousand a subfolder."""
+    """``num_images`` small pictures, no two files alike, a thousand a subfolder."""
     photos = write_photos(folder.with_name(folder.name + "_photos"), num_photos, size=(48, 24))
+    contents = [Path(photo).read_bytes() for photo in photos]
     for i in range(num_images):
         place = folder / f"{i // 1000:04d}"
         if i % 1000 == 0:
             place.mkdir(parents=True)
-        os.link(photos[i % num_photos], place / f"{i % 1000:03d}.jpg")
+        (place / f"{i % 1000:03d}.jpg").write_bytes(contents[i % num_photos] + b"%d" % i)  # decoders stop before it
     return folder
 
 
-def extract_one(folder: str, cache_dir: str) -> dict[str, float]:
-    """Extract a folder; seconds, rows, shards that were there, peak memory in MiB."""
+def add_folder(folder: str, gallery: str) -> dict[str, float]:
+    """Add a folder to a gallery, made if it is not there; seconds, rows, how many had features, peak memory in MiB."""
     torch.set_num_threads(1)
-    there = len(list(Path(cache_dir).glob("*.npy")))
     options = {"image_size": (32, 16), "model.backbone.depth": 18, "model.backbone.base_channels": 4}
     cfg = load_config(CONFIG, options)
     cfg.model.backbone.init_cfg = None
     torch.manual_seed(0)
-    model = init_model(cfg, device="cpu")
+    encoder = ModelEncoder(init_model(cfg, device="cpu"), batch_size=256)
+    there = Path(gallery, "manifest.json").exists()
+    opened = Gallery.open(gallery, encoder) if there else Gallery.create(gallery, encoder)
     start = time.perf_counter()
-    features = extract_folder(model, folder, "infrared", cache_dir, batch_size=256, shard_size=SHARD)
+    report = opened.add(folder, "infrared")
     taken = time.perf_counter() - start
-    rows = sum(len(shard) for shard in features.shards)
-    return dict(seconds=taken, rows=rows, there=there, peak=peak_memory_mib())
+    return dict(seconds=taken, rows=len(opened), reused=report.reused, peak=peak_memory_mib())
 
 
-def killed_run(folder: Path, cache: Path, shards: int) -> int:
-    """Start, kill when ``shards`` are written; how many there are then."""
-    command, environment = child_command(extract_one, folder=folder, cache_dir=cache)
+def killed_run(folder: Path, gallery: Path, segments: int) -> int:
+    """Start, kill when ``segments`` are written; how many there are then."""
+    command, environment = child_command(add_folder, folder=folder, gallery=gallery)
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-    while len(list(cache.glob("*.npy"))) < shards:
+    while len(list(gallery.glob("segments/*.columns.npz"))) < segments:
         if child.poll() is not None:
             raise RuntimeError(f"the run ended by itself: {child.stderr.read()[-2000:] if child.stderr else ''}")
         time.sleep(0.05)
-    time.sleep(0.5)  # into the middle of the next shard
+    time.sleep(0.5)  # into the middle of the next segment
     child.send_signal(signal.SIGKILL)
     child.wait()
-    return len(list(cache.glob("*.npy")))
+    return len(list(gallery.glob("segments/*.columns.npz")))

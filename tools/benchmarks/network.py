@@ -159,7 +159,7 @@ def extraction_side(side: str, precision: str, num_images: int, batches: int) ->
     dtype = getattr(torch, precision)
     x = torch.randn(num_images, 3, *model.image_size, generator=torch.Generator().manual_seed(1))
     if side != "plain":
-        model = inference_copy(model, compile=side == "compiled")
+        model = inference_copy(model, compile=side == "compiled", dtype=dtype)
         x = x.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -290,9 +290,9 @@ def precision(quick: bool, threads: int, config: str = "mscm_synthetic.py") -> R
         loader = RUNNERS.get(cfg.runner_type).build_dataloader(cfg.test_dataloader.to_dict())
         metric = METRICS.build(cfg.test_evaluator.to_dict())
         metric.dataset_meta = loader.dataset.metainfo
-        model = inference_copy(init_model(cfg, trained_checkpoint(work_dir, "last"), device="cpu"))
+        model = init_model(cfg, trained_checkpoint(work_dir, "last"), device="cpu")
         dtypes = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
-        features = {name: _features(model, loader, dtype) for name, dtype in dtypes.items()}
+        features = {name: _features(inference_copy(model, dtype=d), loader, d) for name, d in dtypes.items()}
         scores = {name: _scores(own, loader, metric.protocols) for name, own in features.items()}
     exact = scores["float32"]
     first = next(mode for mode, *_ in exact)

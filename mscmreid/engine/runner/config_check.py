@@ -22,10 +22,10 @@ from mscmreid import registry as registries
 from mscmreid.engine.runner.value_kinds import expected_kind
 from mscmreid.near_names import did_you_mean
 
-SHARED = {"data_root", "split_id", "image_size"}
+SHARED = {"data_root", "split_id", "image_size", "cache_dir"}
 """Top-level keys that reach every place where the value is needed."""
 MORE_KEYS = {
-    *("runner_type", "custom_imports", "load_strict", "cache_dir", "compile", "sync_bn", "find_unused_parameters"),
+    *("runner_type", "custom_imports", "load_strict", "compile", "sync_bn", "find_unused_parameters"),
     *("model_wrapper_cfg", "strategy", "stages", "frozen", "stage", "activation_checkpointing", "extra"),
     "efficient_conv_bn_eval",
 }
@@ -50,7 +50,8 @@ _LOADER_KINDS = dict(
     **dict.fromkeys(("pin_memory", "persistent_workers", "drop_last", "disable_subprocess_warning"), bool),
 )
 FREE = {"extra", "optim_wrapper.clip_grad", "custom_imports", "compile", "stages", "strategy"}
-"""Parts with a ``type`` or options that are not a component's."""
+FREE_KEYS = {"on_trace_ready"}  # of MMEngine's ProfilerHook
+"""Parts with a ``type`` or options that are not a component's: by path, by the last name of the path."""
 BUILT_AT_ONCE = ("model", "optim_wrapper.paramwise_cfg")
 """Parts whose builders, at the start of a run, refuse every unknown option themselves."""
 
@@ -151,8 +152,12 @@ def check_config(cfg: Mapping[str, Any]) -> None:
     _check_train_cfg(content.get("train_cfg"))
     _check_default_hooks(content.get("default_hooks"))
     registered = components()
+    strange: list[str] = []  # components of other code: what a ``type`` inside them means is theirs to say
     for path, node in _typed(content, ""):
-        _check_component(path, node, registered)
+        if not path.startswith(tuple(strange)):
+            component = _check_component(path, node, registered)
+            if component is not None and not component.__module__.startswith(("mscmreid.", "mmengine.", "torch.")):
+                strange.append(f"{path}.")
 
 
 def _known(node: Mapping, path: str, names: set[str]) -> None:
@@ -233,7 +238,7 @@ def _check_default_hooks(hooks: Any) -> None:
 
 def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
     """(path, dict) of all dicts with a ``type`` below ``node``."""
-    if path in FREE:
+    if path in FREE or path.rpartition(".")[2] in FREE_KEYS:
         return
     if isinstance(node, Mapping):
         if "type" in node:
@@ -245,14 +250,16 @@ def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
             yield from _typed(value, f"{path}.{number}")
 
 
-def _check_component(path: str, node: Mapping, registered: Mapping[str, Sequence[Any]]) -> None:
-    """One dict with a ``type``."""
+def _check_component(path: str, node: Mapping, registered: Mapping[str, Sequence[Any]]) -> Any:
+    """One dict with a ``type``; returns its component, None for one of another project's scope."""
     kind = node["type"]
+    if not isinstance(kind, str) and not callable(kind):
+        raise ValueError(f"config: {path}.type must be the name of a component, found {kind!r}")
     found: Sequence[Any] = (kind,)
     if isinstance(kind, str):
         scope, _, name = kind.rpartition(".")
-        if scope not in ("", "mscmreid", "mmengine"):  # another project's
-            return
+        if scope not in ("", "mscmreid", "mmengine"):
+            return None
         found = registered.get(kind if scope else name, ())
         if not found:
             raise ValueError(
@@ -262,6 +269,7 @@ def _check_component(path: str, node: Mapping, registered: Mapping[str, Sequence
     problems = [problem for cls in found if (problem := _misfit(path, node, cls)) is not None]
     if len(problems) == len(found):
         raise ValueError(f"config: {problems[0]}")
+    return found[0]
 
 
 def _misfit(path: str, node: Mapping, component: Any) -> str | None:

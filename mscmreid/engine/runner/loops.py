@@ -158,11 +158,12 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         return metrics
 
     def inference_model(self) -> nn.Module:
-        """A folded copy, made at the first batch: hooks may change the weights just before."""
+        """A folded copy that holds its weights in the loop's precision, made at the first batch: hooks may change the
+        weights just before."""
         if not self.fold_batch_norms:
             return super().inference_model()
         if self._copy is None:
             model = self.runner.model
             bare = model.module if is_model_wrapper(model) else model
-            self._copy = inference_copy(bare)
+            self._copy = inference_copy(bare, dtype=PRECISIONS[self.precision])
         return self._copy

@@ -304,8 +304,8 @@ class ReIDRunner(Runner):
         if loop.epoch >= loop.max_epochs or loop.iter >= loop.max_iters:
             self.logger.warning(
                 f"{filename} is the end of this training ({loop.epoch} epochs, {loop.iter} iterations): nothing is "
-                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg.max_epochs=N (the "
-                "schedule goes on as it ended); to begin anew: --overwrite"
+                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg.max_epochs=N "
+                "(the schedule goes on as it ended); to begin anew: --overwrite"
             )
         loop.done = self._resumed_meta.get("batches", 0)
         loop.random_states = self._resumed_meta.get("random_states")

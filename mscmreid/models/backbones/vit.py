@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import MLP, StochasticDepth
 
+from mscmreid.models.attention import BatchFirstAttention
 from mscmreid.models.backbones.pretrained import describe_weights, load_imagenet_state, pretrained_checkpoint
 from mscmreid.models.backbones.resnet import run_block
 from mscmreid.registry import MODELS
@@ -86,7 +87,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, num_heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.attention = nn.MultiheadAttention(channels, num_heads, batch_first=True)
+        self.attention = BatchFirstAttention(channels, num_heads)
         self.dropout = nn.Dropout(dropout)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels, [4 * channels, channels], activation_layer=nn.GELU, inplace=None, dropout=dropout)
@@ -95,7 +96,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (N, 1 + T, C) -> the same shape."""
         y = self.norm1(x)
-        x = x + self.path(self.dropout(self.attention(y, y, y, need_weights=False)[0]))
+        x = x + self.path(self.dropout(self.attention(y, y, y)[0]))
         return x + self.path(self.mlp(self.norm2(x)))
 
 

@@ -77,6 +77,7 @@ class CrossStageNonLocal(nn.Module):
     """
 
     conv_bn_pairs = (("out_conv", "out_bn"),)  # folded into one another for inference
+    float32_parts = ("out_conv",)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mscmreid.models.attention import BatchFirstAttention
 from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
@@ -27,8 +28,8 @@ class Float32LayerNorm(nn.LayerNorm):
     """Layer norm that computes in fp32 under mixed precision; fp32 comes out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with full_precision(x):
-            return super().forward(x.float())
+        with full_precision(x):  # one pass brings both the precision and the order that the sums read
+            return super().forward(x.to(torch.float32, memory_format=torch.contiguous_format))
 
 
 class MIMBLayer(nn.Module):
@@ -68,7 +69,7 @@ class MIMBLayer(nn.Module):
                 source_channels, tokens, kernel_size=ratio + 2, stride=ratio, padding=ratio // 2
             )
             self.source_norm = Float32LayerNorm(embedding)
-        self.attention = nn.MultiheadAttention(embedding, num_attention_heads(embedding), batch_first=True)
+        self.attention = BatchFirstAttention(embedding, num_attention_heads(embedding))
         self.mlp_norm = Float32LayerNorm(embedding)
         self.mlp_expand = nn.Linear(embedding, 4 * embedding)
         self.mlp_project = nn.Linear(4 * embedding, embedding)
@@ -81,7 +82,7 @@ class MIMBLayer(nn.Module):
         if self.has_source:
             o = self.source_norm(self.source_narrow(source).flatten(2))  # (B, d, E)
             z = z + self.source_weight * o
-        z = z + self.attention(o, o, z, need_weights=False)[0]  # (B, d, E)
+        z = z + self.attention(o, o, z)[0]  # (B, d, E)
         hidden = self.mlp_expand(self.mlp_norm(z))  # (B, d, 4E)
         z = z + self.mlp_project(hidden * torch.sigmoid(1.702 * hidden))  # QuickGELU; (B, d, E)
         return self.broad(z.unflatten(2, size))  # (B, C, h, w); x is replaced, not added to

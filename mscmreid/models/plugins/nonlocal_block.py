@@ -12,10 +12,15 @@ from mscmreid.structures import Rows
 def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """(theta^T phi / N) g without softmax; theta (B, C, M), phi and g (B, C, N) -> (B, C, M).
 
-    The product is taken in the cheaper of its two orders.
+    The product is taken in the cheaper of its two orders, and lies in memory as ``theta`` does: where that has its
+    channels together, as maps in channels_last have, so has the result, and nothing is turned around.
     """
     num_channels, num_positions = phi.shape[1:]
     phi = phi / num_positions
+    if theta.stride(1) == 1:
+        theta, g = theta.transpose(1, 2), g.transpose(1, 2)  # (B, M, C), (B, N, C)
+        y = theta @ (phi @ g) if num_channels < num_positions else (theta @ phi) @ g  # (B, M, C)
+        return y.transpose(1, 2)
     if num_channels < num_positions:
         return (g @ phi.transpose(1, 2)) @ theta  # (B, C, C) (B, C, M)
     return g @ (phi.transpose(1, 2) @ theta)  # (B, C, N) (B, N, M)
@@ -48,5 +53,5 @@ class NonLocal(nn.Module):
         theta, phi, g = self.theta(x).flatten(2), self.phi(x).flatten(2), self.g(x).flatten(2)  # (B, C', H*W)
         y = dot_product_attention(theta, phi, g).unflatten(2, x.shape[2:])  # (B, C', H, W)
         if x.is_contiguous(memory_format=torch.channels_last):
-            y = y.contiguous(memory_format=torch.channels_last)
+            y = y.contiguous(memory_format=torch.channels_last)  # no pass where it lies so already
         return x + self.out_bn(self.out_conv(y)), rows

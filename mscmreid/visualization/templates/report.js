@@ -33,7 +33,7 @@ function start(figure) {
     const entries = keys[by].map(([, colour]) => colour());
     const place = new Map((by === "camera" ? cameras : people).map((value, i) => [value, i]));
     colours = data.x.map((_, k) => entries[by === "modality" ? data.infrared[k] : place.get(by === "camera" ? data.cam[k] : data.pid[k])]);
-    legend.replaceChildren(...(by === "person" ? [words(people.length + " people; colours come near each other. A point shows all images of its person.")] :
+    legend.replaceChildren(...(by === "person" ? [words(people.length + " people, so colours nearly repeat: point at one to see all images of its person.")] :
       keys[by].map(([name], i) => item(name, entries[i]))));
   }
 
@@ -118,6 +118,11 @@ function start(figure) {
     card.querySelector("span").textContent = "camera " + data.cam[k] + ", " + kind + "; " + own + (own === 1 ? " point" : " points");
     card.querySelector("small").textContent = data.path[k];
     picture(card.querySelector("canvas"), data.tile[k]);
+    if (width < 560) { // a phone: at the edge that is farther away
+      card.style.left = "0px";
+      card.style.top = (py[k] > height / 2 ? 0 : height - card.offsetHeight) + "px";
+      return;
+    }
     const right = px[k] + 18 + card.offsetWidth < width;
     card.style.left = Math.max(0, right ? px[k] + 16 : Math.min(px[k] - 16 - card.offsetWidth, width - card.offsetWidth)) + "px";
     card.style.top = Math.max(0, Math.min(py[k] - card.offsetHeight / 2, height - card.offsetHeight)) + "px";
