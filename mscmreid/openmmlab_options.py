@@ -1,5 +1,5 @@
-"""Options that people know from ``train.py`` and ``test.py`` of other OpenMMLab projects: what they are here, or what to
-do instead."""
+"""Options that people know from ``train.py`` and ``test.py`` of other OpenMMLab projects: what they are here, or what
+to do instead."""
 
 from __future__ import annotations
 
