@@ -97,8 +97,8 @@ def _watch_non_local(
         if position is not None:
             down, right = (min(int(p * size), size - 1) for p, size in zip(position, (height, width), strict=True))
             m = down * width + right
-        parts = [conv(x).flatten(2) for conv in (module.theta, module.phi, module.g)]
-        found[name] = non_local_map(*parts, m).unflatten(1, (height, width))
+        theta, phi, g = (conv(x).flatten(2) for conv in (module.theta, module.phi, module.g))
+        found[name] = non_local_map(theta, phi, g, m).unflatten(1, (height, width))
 
     return [module.register_forward_hook(read)]
 
