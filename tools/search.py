@@ -381,7 +381,7 @@ def calibrate(args: argparse.Namespace) -> None:
         table: list[list[Any]] = [["modalities", "camera_a", "camera_b", "measure", "rate", "low", "high", "pairs"]]
         for kind, means in found.kinds.items():
             for pair in means.cameras:
-                for measure in ("false_matches", "true_matches"):
+                for measure in [name for name in ("false_matches", "true_matches") if name in pair]:
                     rate = pair[measure]
                     table.append(
                         [kind, *pair["cameras"], measure, rate["value"], rate["low"], rate["high"], rate["num"]]

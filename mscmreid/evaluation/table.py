@@ -69,11 +69,8 @@ def _title(result: Result) -> tuple[str, ...]:
 def _dataset(result: Result) -> str:
     if result.dataset == UNKNOWN:
         return "data set not named"
-    return (
-        result.dataset
-        if result.split == UNKNOWN
-        else f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
-    )
+    split = "" if result.split == UNKNOWN else f" {'splits ' if result.splits else ''}{result.split}"
+    return result.dataset + split
 
 
 def _departures(result: Result) -> str:

@@ -20,7 +20,9 @@ from mscmreid.apis.config import LOADERS, config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.engine.runner.ownership import ABLATION, owned
 from mscmreid.evaluation import load_results
+from mscmreid.evaluation.results import conforms
 from mscmreid.fileio import sha256_of, write_text
+from mscmreid.gate import damage_named, read_json
 from mscmreid.resources import find_config
 
 RECORD = "ablate.json"
@@ -203,7 +205,7 @@ class Record:
             config=str(run.config), seed=run.seed, config_hash=wanted, trained=False, attempts=[]
         )
         if self.path.is_file():
-            self.content = json.loads(self.path.read_text())
+            self.content = _read_record(self.path)
             if self.content["config_hash"] != wanted:
                 raise ValueError(
                     f"{run.folder} holds a run of {self.content['config']} as it was then or with other options (hash "
@@ -235,6 +237,20 @@ class Record:
     def write(self) -> None:
         """Leave it in the folder."""
         write_text(json.dumps(self.content, indent=1) + "\n", self.path)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The content of a record, with all that is read of it."""
+    what = "the record of a run"
+    content = read_json(path, what)
+    with damage_named(path, what, "Delete the folder that it is in, or choose another --work-dir"):
+        seconds = [attempt["seconds"] for attempt in content["attempts"]]
+        kinds = {"config": str, "config_hash": str, "trained": bool}
+        wrong = [name for name, kind in kinds.items() if not isinstance(content[name], kind)]
+        wrong += ["seconds"] if not all(conforms(one, float | None) for one in seconds) else []
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not what a run writes")
+    return content
 
 
 def is_finished(run: Run) -> bool:

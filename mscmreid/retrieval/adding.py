@@ -99,12 +99,19 @@ def describe(
                     kind,
                     None if place is None else label(place),
                     None if person is None else label(person),
-                    None if when is None else os.stat(file.path).st_mtime if when == "mtime" else seconds_of(when),
+                    None if when is None else _mtime(file.path) if when == "mtime" else seconds_of(when),
                 )
             )
         except ValueError as error:
             raise ValueError(f"{file.path!r}: {error}") from None
     return found
+
+
+def _mtime(path: str) -> float | None:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:  # a file that is gone is told of when it is read
+        return None
 
 
 @dataclass(frozen=True)

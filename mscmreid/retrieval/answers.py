@@ -20,7 +20,7 @@ from mscmreid.retrieval.calibration import SAME
 from mscmreid.retrieval.engines import Engine
 from mscmreid.retrieval.filters import Filter
 from mscmreid.retrieval.gallery import Gallery, Hit
-from mscmreid.tables import aligned_lines
+from mscmreid.tables import aligned_lines, plain
 from mscmreid.visualization.rankings import RankedImage, Ranking, draw_rankings
 
 QUERIES_AT_A_TIME, QUERIES_A_PAGE = 1024, 6
@@ -115,7 +115,7 @@ def pages(
         part = found[start : start + queries_a_page]
         rankings = [
             Ranking(
-                RankedImage(Path(answer.query), os.path.basename(answer.query)),
+                RankedImage(Path(answer.query), plain(os.path.basename(answer.query))),
                 [RankedImage(Path(hit.path), caption(hit)) for hit in answer.hits],
             )
             for answer in part
@@ -129,7 +129,7 @@ def caption(hit: Hit) -> str:
     first = f"{hit.score:.3f}" if hit.probability is None else f"{hit.score:.3f}  {100 * hit.probability:.0f} %"
     camera = f"cam {hit.camera.removeprefix('cam')}" if hit.camera else ""
     lines = [first + (" likely" if hit.verdict == SAME else ""), camera, hit.time or "", os.path.basename(hit.path)]
-    return "\n".join(line for line in lines if line)
+    return "\n".join(plain(line) for line in lines if line)
 
 
 def terminal_lines(answer: Answer) -> list[str]:

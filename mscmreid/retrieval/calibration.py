@@ -99,7 +99,7 @@ class ScoreModel:
         method: 'isotonic' or 'platt'.
         prior: how often a pair shows one person, which the probability takes for granted.
         curve: (threshold, false matches, true matches) from strict to lenient.
-        cameras: for each pair of cameras, ``dict(cameras, false_matches, true_matches)``.
+        cameras: for each pair of cameras, ``dict(cameras, false_matches, true_matches)``, rates of no pairs left out.
     """
 
     wished: float
@@ -348,7 +348,7 @@ def binomial(reached: np.ndarray) -> Rate:
 
     count, num = int(reached.sum()), len(reached)
     if not num:
-        return Rate(float("nan"), 0.0, 1.0, 0)
+        return Rate(0.0, 0.0, 1.0, 0)
     interval = binomtest(count, num).proportion_ci(CONFIDENCE, method="exact")
     return Rate(count / num, float(interval.low), float(interval.high), num)
 
@@ -364,8 +364,8 @@ def _by_cameras(pairs: Pairs, threshold: float) -> list[dict[str, Any]]:
         here = numbers.reshape(-1) == number
         reached = pairs.score[here] >= threshold
         same = pairs.same[here]
-        rates = dict(false_matches=asdict(binomial(reached[~same])), true_matches=asdict(binomial(reached[same])))
-        found.append(dict(cameras=cameras, **rates))
+        rates = dict(false_matches=binomial(reached[~same]), true_matches=binomial(reached[same]))
+        found.append(dict(cameras=cameras, **{name: asdict(rate) for name, rate in rates.items() if rate.num}))
     return found
 
 

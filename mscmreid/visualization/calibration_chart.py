@@ -88,7 +88,7 @@ def _probability(panel: Any, means: ScoreModel) -> None:
 
 
 def _cameras(panel: Any, means: ScoreModel) -> None:
-    known = [pair for pair in means.cameras if pair["false_matches"]["num"]]
+    known = [pair for pair in means.cameras if "false_matches" in pair]
     panel.set_title("false matches by pair of cameras", loc="left", fontsize=10)
     if not known:
         panel.text(0.5, 0.5, "cameras are not known", ha="center", fontsize=9, color="#6b7280")

@@ -169,7 +169,7 @@ def test_unreadable_images_are_all_named_or_left_out(gallery, images):
         gallery.add(images, "visible")
     assert len(told.value.unreadable) == 4 and "--skip-unreadable" in str(told.value)
     assert len(gallery) == 0
-    report = gallery.add(images, "visible", on_error="skip")
+    report = gallery.add(images, "visible", on_error="skip", time="mtime")
     assert report.added == 27 and len(report.skipped) == 4 and report.reused == 27
     assert {Path(path).name for path in report.skipped} == {"0009.png", "0010.png", "0029.png", "gone.png"}
 

@@ -124,7 +124,7 @@ class FaissEngine:
         progress = Progress(f"index {self.name}", len(missing))
         for start in range(0, len(missing), BLOCK):
             part = missing[start : start + BLOCK]
-            self.index.add(snapshot.features(part).astype(np.float32))
+            self.index.add(snapshot.features(part).astype(np.float32, copy=False))
             progress.advance(len(part))
         self.rows = np.concatenate([self.rows, snapshot.columns.row[missing]])
         self._save()
@@ -145,7 +145,7 @@ class FaissEngine:
             index.cp.niter = index.pq.cp.niter = 10
             sample = min(len(alive), max(16384, TRAINING_ROWS_A_LIST * num_lists))
         chosen = np.sort(np.random.default_rng(0).choice(alive, sample, replace=False))
-        index.train(snapshot.features(chosen).astype(np.float32))
+        index.train(snapshot.features(chosen).astype(np.float32, copy=False))
         return index
 
     # ---------------------------------------------------------------------------------------------------- its files
