@@ -100,7 +100,7 @@ MISTAKES = [
     ("eval_features", ["absent.npz"], "absent.npz"),
     ("eval_features", ["text.npz"], "text.npz"),
     ("eval_features", ["columns.npz"], "columns.npz"),
-    ("report", ["text.json", "out.html"], "text.json is not JSON"),
+    ("report", ["text.json", "out.html"], "text.json: cannot be read as a results file (JSON)"),
     ("report", ["absent.json", "out.html"], "absent.json"),
     ("prepare_data", ["absent.py"], "absent.py"),
     ("prepare_data", [CONFIG], "data/synthetic"),
