@@ -66,7 +66,10 @@ setup(
     packages=find_packages(include=["mscmreid", "mscmreid.*"]),
     include_package_data=True,  # what MANIFEST.in names inside the package
     cmdclass={"build_py": BuildPy},
-    package_data={"mscmreid.visualization": ["data/*.json", "templates/*"]},
+    package_data={
+        "mscmreid.visualization": ["data/*.json", "templates/*"],
+        "mscmreid.serving": ["static/*"],
+    },
     entry_points={"console_scripts": ["mscmreid=mscmreid.command_line:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[

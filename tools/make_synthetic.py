@@ -6,13 +6,13 @@ python tools/make_synthetic.py data/synthetic --layout sysu --ids 200 --report -
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.cores import available_cores
+from mscmreid.gate import read_json
 from mscmreid.synthetic import Options, Plan, contact_sheet, make_plan, read_plan, write_dataset
 from mscmreid.synthetic.plan import LAYOUTS, Counts
 from mscmreid.tables import aligned_lines
@@ -75,7 +75,7 @@ def make_options(args: argparse.Namespace) -> Options:
 def read_counts(path: Path) -> Counts:
     """Frames by camera and person from JSON such as {"cam1": {"0001": 29}}."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path, "counts of frames")
         counts = {int(cam.removeprefix("cam")): {int(p): int(n) for p, n in ids.items()} for cam, ids in values.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path} must look like {{"cam1": {{"0001": 29}}}}: {error}') from error

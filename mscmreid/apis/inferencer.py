@@ -33,8 +33,8 @@ class Similarity:
 
 
 class ReIDInferencer:
-    """Features, similarities and searches, in the manner of MMEngine's ``BaseInferencer``: made of a config and weights,
-    called with images, which answers ``dict(predictions=[...], visualization=[])``.
+    """Features, similarities and searches, in the manner of MMEngine's ``BaseInferencer``: made of a config and
+    weights, called with images, which answers ``dict(predictions=[...], visualization=[])``.
 
     It is no subclass of it: that class needs torch, takes one input for all images, and reads checkpoints without the
     care of :func:`mscmreid.apis.init_model`.
@@ -71,8 +71,8 @@ class ReIDInferencer:
         self.gallery = None if gallery is None else Gallery.open(gallery, self.encoder)
 
     def __call__(self, inputs: Any, modality: str | Sequence[str]) -> dict[str, list]:
-        """``dict(predictions=[...], visualization=[])``; a prediction is ``dict(modality, feature=(dim,) float32)``, with
-        the ``path`` where the image is a file. Arguments as in :meth:`features`."""
+        """``dict(predictions=[...], visualization=[])``; a prediction is ``dict(modality, feature=(dim,) float32)``,
+        with the ``path`` where the image is a file. Arguments as in :meth:`features`."""
         images = query_images(inputs)
         modalities = _modalities(modality, len(images))
         predictions = []

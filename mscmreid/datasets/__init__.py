@@ -4,7 +4,7 @@ from mscmreid.datasets.base import ReIDDataset
 from mscmreid.datasets.concat import ConcatReIDDataset
 from mscmreid.datasets.corrupted import LoadCorruptedImage, corrupted_rows
 from mscmreid.datasets.llcm import LLCM
-from mscmreid.datasets.loading import LoadImage, UndecodableImageError, load_image, reid_collate
+from mscmreid.datasets.loading import LoadImage, load_image, reid_collate
 from mscmreid.datasets.own import FolderReID, PlainFolder, list_images
 from mscmreid.datasets.regdb import RegDB
 from mscmreid.datasets.samplers import CrossModalityBatchSampler, ReIDBatchSampler, epoch_random
@@ -23,7 +23,6 @@ __all__ = [
     "ReIDBatchSampler",
     "ReIDDataset",
     "RegDB",
-    "UndecodableImageError",
     "corrupted_rows",
     "epoch_random",
     "list_images",

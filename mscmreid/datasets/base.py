@@ -16,9 +16,9 @@ from mmengine.logging import print_log
 from mscmreid.cores import available_cores
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.listing import FolderScan, ImageRow
-from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size
+from mscmreid.datasets.loading import Resize, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
-from mscmreid.intake import PUBLISHED, Intake, list_reasons
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, list_reasons
 
 
 class ReIDDataset(BaseDataset):
@@ -282,7 +282,7 @@ class ReIDDataset(BaseDataset):
         text = f"{self.name} {self.subset}: {len(undecodable)} image(s) cannot be decoded: "
         if self.on_error == "raise":
             cure = "Mend them, or take them out; in testing, on_error='skip' leaves them out and counts them"
-            raise UndecodableImageError(f"{text}{list_reasons(undecodable)}. {cure}", undecodable)
+            raise UnreadableImageError(f"{text}{list_reasons(undecodable)}. {cure}", undecodable)
         every = list_reasons(undecodable, most=None)
         _log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
 

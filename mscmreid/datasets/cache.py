@@ -34,9 +34,9 @@ from mmengine.logging import print_log
 from mscmreid.arrays import check_digest, checksum, content_digest, map_npy
 from mscmreid.cores import available_cores
 from mscmreid.datasets.listing import ImageRow
-from mscmreid.datasets.loading import LANCZOS, Resize, UndecodableImageError, load_image
+from mscmreid.datasets.loading import LANCZOS, Resize, load_image
 from mscmreid.gate import DamagedFileError, damaged, read_json
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.progress import Progress
 
 FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums
@@ -263,7 +263,7 @@ def _open(path: str, shape: tuple[int, ...], data_root: str, intake: Intake) -> 
 def _decodes(path: str, intake: Intake) -> bool:
     try:
         load_image(path, (1, 1), LANCZOS, None, intake)
-    except UndecodableImageError:
+    except UnreadableImageError:
         return False
     return True
 
@@ -393,7 +393,7 @@ def _decoded(
             try:
                 path = os.path.join(data_root, row.path)
                 image[:] = load_image(path, size, resize, None, intake).transpose(1, 2, 0)
-            except UndecodableImageError as error:
+            except UnreadableImageError as error:
                 bad[row.path] = str(error)
         return first, images, bad
 

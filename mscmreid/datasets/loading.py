@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, decode
+from mscmreid.intake import PUBLISHED, Intake, decode
 from mscmreid.registry import FUNCTIONS, TRANSFORMS
 from mscmreid.resizing import LANCZOS, Resize, check_size
 from mscmreid.structures import ReIDDataSample
 
 META_KEYS = ("img_path", "pid", "cam_id", "modality", "label", "role", "sample_idx")
-UndecodableImageError = UnreadableImageError
 
 
 def load_image(
@@ -38,7 +37,7 @@ def load_image(
         (3, H, W) uint8, (H, W, 3) in memory.
 
     Raises:
-        UndecodableImageError: the file is missing, damaged, or not as the intake asks.
+        UnreadableImageError: the file is missing, damaged, or not as the intake asks.
     """
     decoded = decode(path, intake)
     if change is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -113,7 +114,7 @@ class FolderReID(ReIDDataset):
             raise ValueError(
                 f"{where}: {len(shared)} of {len(test)} test people are training people too, such as {first} "
                 f"({training[first]} and {test[first]}). Take them out of one, or, where that is meant, set "
-                "allow_shared_people=True in the data set's config"
+                "allow_shared_people=True in every data set of the config"
             )
 
     def _scan_folders(self, folders: FolderScan) -> list[ImageRow]:
@@ -227,10 +228,9 @@ def _check_header(path: str, header) -> None:
 
 
 def _integer(record: dict, column: str, where: str) -> int:
-    try:
-        return int(record[column])
-    except ValueError:
-        raise ValueError(f"{where}: {column} must be an integer, found {record[column]!r}") from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}", record[column].strip()):
+        raise ValueError(f"{where}: {column} must be an integer, found {record[column]!r}")
+    return int(record[column])
 
 
 def _camera_number(name: str, where: str) -> int:
@@ -253,9 +253,10 @@ def _parse_record(record: dict, pid: int, data_root: str, where: str) -> ImageRo
         raise ValueError(f"{where}: role must be one of {ROLES}, found {role!r}")
     try:
         stat = os.stat(os.path.join(data_root, record["path"]))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
         looked = os.path.join(data_root, record["path"])
-        raise FileNotFoundError(f"{where}: no image, looked for {looked!r} ({error.strerror})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise FileNotFoundError(f"{where}: no image, looked for {looked!r} ({reason})") from None
     return ImageRow(record["path"], stat.st_size, stat.st_mtime_ns, pid, cam_id, record["modality"], role)
 
 

@@ -283,9 +283,9 @@ def _check_directions(features: np.ndarray, name: str, paths: Sequence[str]) -> 
             lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
             wrong = np.flatnonzero(np.isfinite(rows).all(axis=1) & ~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
             if len(wrong):
-                row = start + int(wrong[0])
+                row, length = start + int(wrong[0]), np.linalg.norm(rows[wrong[0]].astype(np.float64))
                 raise ValueError(
-                    f"the rows of {name} must have unit length, found {lengths[wrong[0]]:.4g} in row {row} "
+                    f"the rows of {name} must have unit length, found {length:.4g} in row {row} "
                     f"({paths[row]}); normalise them (tools/eval_features.py --normalize)"
                 )
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mscmreid.arrays import read_npz
 from mscmreid.evaluation.ranking import RankingResult, Selection
 from mscmreid.fileio import sha256_of, written_atomically
+from mscmreid.gate import damage_named, read_json
 from mscmreid.statistics import RESAMPLES, PeopleValues, intervals
 from mscmreid.statistics.intervals import LEVEL
 
@@ -140,7 +140,7 @@ def save_per_query(per_query: Sequence[PerQuery], results_path: str | Path) -> d
         for name in ("first_rank", "ap", "inp"):
             arrays[f"{name}_{number}"] = getattr(values, name)
     with written_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     return dict(file=path.name, sha256=sha256_of(path))
 
 
@@ -149,11 +149,12 @@ def load_per_query(results_path: str | Path) -> list[PerQuery]:
 
     Raises:
         FileNotFoundError: the results file names a file that is not there.
-        ValueError: the results file was written without per-query values, or with others than those beside it.
+        ValueError: the results file was written without per-query values, or with others than those beside it, or
+            one of the two is damaged.
     """
     results_path = Path(results_path)
-    content = json.loads(results_path.read_text(encoding="utf-8"))
-    entry = content.get("per_query")
+    content = read_json(results_path, "a results file")
+    entry = content.get("per_query") if isinstance(content, dict) else None
     if not isinstance(entry, dict):
         raise ValueError(
             f"{results_path} has no per-query values (an older version wrote it, or it is a mean over splits): test "
@@ -164,11 +165,9 @@ def load_per_query(results_path: str | Path) -> list[PerQuery]:
         raise FileNotFoundError(f"{results_path} keeps its per-query values in {path}, which is not there: copy both")
     if entry.get("sha256") != sha256_of(path):
         raise ValueError(f"{path} does not belong to {results_path}: their digests differ; test again")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [_read(arrays, number) for number in range(len(content["results"]))]
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} does not hold the per-query values of {results_path}: {error}") from error
+    arrays = read_npz(path, "per-query values")
+    with damage_named(path, f"the per-query values of {results_path}", "Test again, with --out-json"):
+        return [_read(arrays, number) for number in range(len(content["results"]))]
 
 
 def per_query_path(results_path: str | Path) -> Path:
@@ -176,7 +175,7 @@ def per_query_path(results_path: str | Path) -> Path:
     return Path(results_path).with_suffix(SUFFIX)
 
 
-def _read(arrays: Any, number: int) -> PerQuery:
+def _read(arrays: Mapping[str, np.ndarray], number: int) -> PerQuery:
     place = int(arrays[f"queries_{number}"])
     path, galleries = arrays[f"path_{place}"].tolist(), arrays[f"galleries_{number}"].tolist()
     pid = arrays[f"pid_{place}"]

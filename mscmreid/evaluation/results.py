@@ -184,6 +184,13 @@ class Result:
         keys = ("corruption", "severity", "modality")
         if self.condition is not None and not all(key in self.condition for key in keys):
             raise ValueError(f"condition must have {', '.join(keys)}, found {self.condition}")
+        if self.interval is not None:
+            bounds: Any = self.interval.get("bounds")
+            if not conforms(bounds, dict[str, list[float]]) or any(len(bounds.get(name, [])) != 2 for name in MEASURES):
+                raise ValueError(f"interval must have bounds, two for each measure, found {bounds!r:.80}")
+            kinds = dict(level=float, over=str, num_people=int)
+            if not all(conforms(self.interval.get(name), kind) for name, kind in kinds.items()):
+                raise ValueError(f"interval must have {', '.join(kinds)}, found {self.interval!r:.80}")
         for pair in self.camera_pairs or []:
             if not {"query_cam", "gallery_cam", "R1"} <= set(pair):
                 raise ValueError(f"camera_pairs must have query_cam, gallery_cam and R1, found {pair}")

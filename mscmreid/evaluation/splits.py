@@ -72,6 +72,7 @@ def _together(rows: Sequence[Result], numbers: list[int], checkpoint: str, confi
         first,
         split=_short(numbers),
         splits=numbers,
+        not_standard="; ".join(dict.fromkeys(row.not_standard for row in rows if row.not_standard)) or None,
         values={name: [row.values[name][0] for row in rows] for name in first.values},
         cmc=[row.cmc[0] for row in rows],
         num_queries=[row.num_queries[0] for row in rows],
@@ -90,7 +91,7 @@ def _together(rows: Sequence[Result], numbers: list[int], checkpoint: str, confi
 
 def _kind(result: Result) -> tuple:
     """What the rows of two splits must share to be averaged."""
-    protocol = [str(getattr(result, name)) for name in PROTOCOL_FIELDS if name != "split"]
+    protocol = [str(getattr(result, name)) for name in PROTOCOL_FIELDS if name not in ("split", "not_standard")]
     return (*protocol, result.feature, result.flip, result.rerank)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from textwrap import fill
+from textwrap import wrap
 
 from mscmreid import tables
 from mscmreid.evaluation.results import MEASURES, PROTOCOL_FIELDS, UNKNOWN, Result
@@ -20,9 +20,8 @@ def terminal_table(results: Sequence[Result]) -> str:
         found = list(members)
         rows = [cells for result in found for cells in (_cells(result), *_interval_cells(result))]
         lines = aligned_lines([HEAD, *rows], num_texts=2)
-        blocks.append(
-            "\n".join([tables.plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:], *_interval_notes(found)])
-        )
+        top = [*map(tables.plain, title), lines[0], "-" * max(map(len, lines))]
+        blocks.append("\n".join([*top, *lines[1:], *_interval_notes(found)]))
     return "\n\n".join(blocks)
 
 
@@ -60,21 +59,18 @@ def latex_rows(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _title(result: Result) -> str:
+def _title(result: Result) -> tuple[str, ...]:
+    """The lines above a block."""
     parts = [_dataset(result), f"protocol {result.protocol}", f"{result.cmc_kind} CMC", result.exclusion]
     title = " | ".join([*parts, f"checkpoint {_hash(result)}"] if _hash(result) else parts)
-    differing = "" if result.not_standard is None else f"\n{fill(f'NOT THE STANDARD SET: {result.not_standard}', 120)}"
-    return title + differing
+    return title, *([] if result.not_standard is None else wrap(f"NOT THE STANDARD SET: {result.not_standard}", 120))
 
 
 def _dataset(result: Result) -> str:
     if result.dataset == UNKNOWN:
         return "data set not named"
-    return (
-        result.dataset
-        if result.split == UNKNOWN
-        else f"{result.dataset} {'splits ' if result.splits else ''}{result.split}"
-    )
+    split = "" if result.split == UNKNOWN else f" {'splits ' if result.splits else ''}{result.split}"
+    return result.dataset + split
 
 
 def _departures(result: Result) -> str:

@@ -25,6 +25,7 @@ from mscmreid.evaluation import (
     evaluate,
 )
 from mscmreid.gate import path_below
+from mscmreid.intake import PUBLISHED, Intake
 from mscmreid.retrieval.extract import extract_table
 from mscmreid.synthetic import Plan
 from mscmreid.tables import aligned_lines
@@ -142,7 +143,8 @@ def untrained_comparison(
     rows = protocol.rows_needed(table.columns, data_root)
     for row in rows:
         path_below(data_root, table.path[row])
-    features = extract_table(model, _columns_at(table, rows), data_root).matrix(feature)
+    intake = Intake.of(table.meta.get("intake"), PUBLISHED)
+    features = extract_table(model, _columns_at(table, rows), data_root, intake=intake).matrix(feature)
     return _compare(f"untrained network, {feature}", features, table, rows, protocol)
 
 

@@ -16,11 +16,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.apis.config import LOADERS, config_hash, load_config
+from mscmreid.apis.config import config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.engine.runner.ownership import ABLATION, owned
+from mscmreid.engine.runner.run_config import LOADERS
 from mscmreid.evaluation import load_results
+from mscmreid.evaluation.results import conforms
 from mscmreid.fileio import sha256_of, write_text
+from mscmreid.gate import damage_named, read_json
 from mscmreid.resources import find_config
 
 RECORD = "ablate.json"
@@ -119,8 +122,16 @@ class Plan:
                         f"checkpoints must name a file for each {axis}, with {{{axis}}} in it, found "
                         f"{self.checkpoints!r}"
                     )
-        for path in paths if self.splits else []:
-            cfg = load_config(path, self.values)
+        configs = {path: load_config(path, self.values) for path in paths}
+        known: dict[str, Path] = {}
+        for path, cfg in configs.items():
+            other = known.setdefault(config_hash(cfg), path)
+            if other is not path:
+                raise ValueError(
+                    f"{other} and {path} compute the same, so their difference would be that of nothing: an option of "
+                    "--cfg-options may say what they differ in, or one of them differs only in where it writes"
+                )
+        for path, cfg in configs.items() if self.splits else ():
             for name in ("test_dataloader",) if self.checkpoints else LOADERS:
                 dataset = cfg[name].dataset if cfg.get(name) else None
                 if dataset is not None and "split_id" not in dataset:
@@ -203,7 +214,7 @@ class Record:
             config=str(run.config), seed=run.seed, config_hash=wanted, trained=False, attempts=[]
         )
         if self.path.is_file():
-            self.content = json.loads(self.path.read_text())
+            self.content = _read_record(self.path)
             if self.content["config_hash"] != wanted:
                 raise ValueError(
                     f"{run.folder} holds a run of {self.content['config']} as it was then or with other options (hash "
@@ -235,6 +246,20 @@ class Record:
     def write(self) -> None:
         """Leave it in the folder."""
         write_text(json.dumps(self.content, indent=1) + "\n", self.path)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The content of a record, with all that is read of it."""
+    what = "the record of a run"
+    content = read_json(path, what)
+    with damage_named(path, what, "Delete the folder that it is in, or choose another --work-dir"):
+        seconds = [attempt["seconds"] for attempt in content["attempts"]]
+        kinds = {"config": str, "config_hash": str, "trained": bool}
+        wrong = [name for name, kind in kinds.items() if not isinstance(content[name], kind)]
+        wrong += ["seconds"] if not all(conforms(one, float | None) for one in seconds) else []
+        if wrong:
+            raise ValueError(f"{wrong[0]} is not what a run writes")
+    return content
 
 
 def is_finished(run: Run) -> bool:

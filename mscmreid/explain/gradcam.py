@@ -6,7 +6,7 @@ both images get a map. With the last feature map A (C, h, w) of an image and the
     relu(sum_c a_c A_c),    a_c = mean over the positions of ds / dA_c.
 
 It shows where channels are strong that, taken as a whole, raise the similarity. It does not show what lowers it, nor
-what two images are both without, and not that the place was needed. HiResCAM (Draelos and Carin, 2020) takes the
+what two images are both without, and not that the place was needed. HiResCAM (arXiv 2011.08891) takes the
 gradient of each place in the stead of a_c: for average and generalised-mean pooling the sum over all places, before
 relu, then is the derivative of s along A, which Grad-CAM's is for average pooling alone.
 """

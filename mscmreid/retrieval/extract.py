@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from mscmreid.cores import available_cores
-from mscmreid.datasets.loading import Resize, UndecodableImageError, check_size, make_sample
+from mscmreid.datasets.loading import Resize, check_size, make_sample
 from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
-from mscmreid.intake import PUBLISHED, Intake
+from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.intake import decode as decode_image
 from mscmreid.progress import Progress
 
@@ -67,7 +67,7 @@ def stream_features(
         intake: how images are decoded.
 
     Raises:
-        UndecodableImageError: an image that cannot be read, named.
+        UnreadableImageError: an image that cannot be read, named.
         ValueError: an unknown option; a feature with NaN or infinite values, its image named.
     """
     if on_error not in ("raise", "skip"):
@@ -84,7 +84,7 @@ def stream_features(
         names = [name_of(image, start + i) for i, image in enumerate(images[start : start + len(decoded)])]
         bad = {name: str(found) for name, found in zip(names, decoded, strict=True) if isinstance(found, Exception)}
         if bad and on_error == "raise":
-            raise UndecodableImageError(next(iter(bad.values())))
+            raise UnreadableImageError(next(iter(bad.values())))
         kept = np.array([i for i, name in enumerate(names) if name not in bad], dtype=np.int64)
         features: dict[str, np.ndarray] = {}
         if len(kept):
@@ -111,6 +111,7 @@ def extract_table(
     batch_size: int = 64,
     num_workers: int | None = None,
     precision: str = "float32",
+    intake: Intake = PUBLISHED,
 ) -> FeatureTable:
     """Features of a data set's images, held in memory.
 
@@ -119,13 +120,19 @@ def extract_table(
         columns: ``dict(path, pid, cam_id, modality)`` of the images, such as a data set's ``rows()`` or a feature
             table's ``columns``; paths are relative to ``data_root``.
         data_root: folder of the data set.
-        batch_size, num_workers, precision: see :func:`stream_features`.
+        batch_size, num_workers, precision, intake: see :func:`stream_features`.
     """
     paths = [os.path.join(data_root, path) for path in columns["path"]]
     progress = Progress("features", len(paths))
     parts: dict[str, list[np.ndarray]] = {}
     for batch in stream_features(
-        model, paths, list(columns["modality"]), batch_size=batch_size, num_workers=num_workers, precision=precision
+        model,
+        paths,
+        list(columns["modality"]),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        precision=precision,
+        intake=intake,
     ):
         for name, part in batch.features.items():
             parts.setdefault(name, []).append(part)
@@ -166,7 +173,7 @@ def _decoded_batches(
     def decode(image: Any) -> np.ndarray | Exception:
         try:
             return np.array(resize(decode_image(image, intake), size)).transpose(2, 0, 1)
-        except UndecodableImageError as error:
+        except UnreadableImageError as error:
             return error
 
     workers = num_workers or min(8, available_cores())

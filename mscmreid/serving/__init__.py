@@ -1,1 +1,1 @@
-"""A web page for a gallery, for people at this machine: FastAPI and three hand-written files, nothing from elsewhere."""
+"""A web page for a gallery, for people at this machine: FastAPI and hand-written files, nothing from elsewhere."""

@@ -1,4 +1,4 @@
-"""The page's server: search, browse, pictures of rows, marks, a map. It reads the gallery and writes nothing but marks."""
+"""The page's server: search, browse, pictures of rows, marks, a map. It writes nothing but marks."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode
 
 COOKIE = "mscmreid_token"
 HEADER = b"x-mscmreid"
-"""A header that requests which change or compute something must have. Another site's page cannot send it: a browser asks
-this server first, which does not allow it."""
+"""A header that requests which change or compute something must have. Another site's page cannot send it: a browser
+asks this server first, which does not allow it."""
 SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TextIO
 
+from mscmreid.gate import damage_named, read_json
 from mscmreid.synthetic.painter import Painter
 from mscmreid.synthetic.plan import Frame, Options, Plan, make_plan, sysu_permutations
 
@@ -71,11 +72,13 @@ def read_plan(root: Path) -> Plan:
         raise FileNotFoundError(
             f"{path} not found: {root} was not written by tools/make_synthetic.py (or not to its end)"
         )
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["format_version"] != FORMAT_VERSION:
-        found = manifest["format_version"]
+    manifest = read_json(path, "the plan of a synthetic data set")
+    found = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if found != FORMAT_VERSION:
         raise ValueError(f"{path} has format_version {found}, this version reads {FORMAT_VERSION}: draw the set again")
-    return make_plan(Options.from_json(manifest["options"]))
+    with damage_named(path, "the plan of a synthetic data set", "Draw the set again"):
+        options = Options.from_json(manifest["options"])
+    return make_plan(options)
 
 
 def _check_target(root: Path, overwrite: bool) -> None:

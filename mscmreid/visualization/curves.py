@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mscmreid.fileio import written_atomically
+from mscmreid.gate import damage_named, read_text
 
 RELEASED = ("mscm_sysu", "dns_sysu", "dns_llcm")
 IN_A_ROW = 3
@@ -49,12 +50,16 @@ def read_run(work_dir: str | Path) -> Curves:
         )
     logged: dict[tuple[bool, int], dict[str, Any]] = {}
     for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a run that was killed
-                continue
-            logged["val/reid/R1" in entry, entry["step"]] = entry
+        lines = read_text(path, "a run's log of scalars").splitlines()
+        with damage_named(path, "a run's log of scalars"):
+            for number, line in enumerate(lines, start=1):
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    if number == len(lines):  # the run was killed
+                        break
+                    raise
+                logged["val/reid/R1" in entry, int(entry["step"])] = entry
     series: dict[str, Series] = defaultdict(dict)
     of_epoch: dict[tuple[str, int], list[float]] = defaultdict(list)
     for (validates, step), entry in sorted(logged.items()):

@@ -17,7 +17,7 @@ from mscmreid.visualization.rankings import open_image
 
 THUMBNAIL = (96, 192)  # width, height that images are fitted into, in pixels
 SPRITE_TILE, SPRITE_COLUMNS = (48, 96), 40
-MOST_IN_A_SPRITE = 1000
+MOST_IN_A_SPRITE = 2000
 
 
 class Thumbnails:
@@ -66,7 +66,7 @@ class Thumbnails:
 
         Args:
             rows: of the table; of more than ``most``, so many are taken at even steps.
-            most: tiles; a thousand take about a megabyte.
+            most: tiles; a thousand take about a megabyte and a half.
 
         Returns:
             ``dict(id, tile, columns)`` (None: no images), and row -> number of its tile.

@@ -16,11 +16,12 @@ import layouts
 import numpy as np
 import pytest
 
-from mscmreid.datasets import SYSUMM01, UndecodableImageError, load_image
+from mscmreid.datasets import SYSUMM01, load_image
 from mscmreid.datasets import cache as image_cache
 from mscmreid.datasets.cache import cache_key, find_undecodable, open_or_build
 from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.gate import DamagedFileError
+from mscmreid.intake import UnreadableImageError
 
 SIZE = (16, 8)
 
@@ -166,7 +167,7 @@ class TestUndecodable:
     def test_is_tried_again_in_case_the_reason_has_passed(self, root, monkeypatch):
         def no_permission(path, size, *resize):
             if path.endswith("07.png"):
-                raise UndecodableImageError(f"image {path!r} cannot be decoded: PermissionError")
+                raise UnreadableImageError(f"image {path!r} cannot be decoded: PermissionError")
             return load_image(path, size, *resize)
 
         with monkeypatch.context() as patch:
@@ -186,7 +187,7 @@ class TestDamagedImageInADataSet:
 
     @pytest.mark.parametrize("cache", [True, False])
     def test_stops_the_run_with_its_path(self, sysu, cache):
-        with pytest.raises(UndecodableImageError, match=str(sysu / "cam1/0003/0002.jpg")):
+        with pytest.raises(UnreadableImageError, match=str(sysu / "cam1/0003/0002.jpg")):
             dataset = SYSUMM01(str(sysu), split="test", image_size=SIZE, check_counts=False, cache=cache)
             for index in range(len(dataset)):
                 dataset[index]

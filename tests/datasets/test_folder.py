@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mscmreid.datasets import (
-    CrossModalityBatchSampler,
-    FolderReID,
-    PlainFolder,
-    UndecodableImageError,
-    list_images,
-    load_image,
-)
+from mscmreid.datasets import CrossModalityBatchSampler, FolderReID, PlainFolder, list_images, load_image
+from mscmreid.intake import UnreadableImageError
 
 SIZE = (16, 8)
 LINES = [
@@ -174,7 +168,7 @@ class TestCSV:
     def test_frames_of_16_bits_need_a_depth_range(self, tmp_path):
         options = write_csv(tmp_path, [LINES[0], "a.png,1,3,infrared,test,"], images=[])
         Image.fromarray(np.arange(800, dtype=np.uint16).reshape(40, 20)).save(tmp_path / "a.png")
-        with pytest.raises(UndecodableImageError, match="more than 8 bits a channel"):
+        with pytest.raises(UnreadableImageError, match="more than 8 bits a channel"):
             FolderReID(split="test", **{**options, "cache": True})
         dataset = FolderReID(split="test", intake=dict(depth_range=[0, 799]), **options)
         assert dataset[0]["inputs"].max() > 240 and dataset.metainfo["intake"]["depth_range"] == (0, 799)

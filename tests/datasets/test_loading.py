@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mscmreid.datasets import SYSUMM01, LoadImage, UndecodableImageError, load_image, reid_collate
+from mscmreid.datasets import SYSUMM01, LoadImage, load_image, reid_collate
 from mscmreid.engine.runner.runner import ReIDRunner
+from mscmreid.intake import UnreadableImageError
 from mscmreid.registry import FUNCTIONS
 
 SIZE = (16, 8)
@@ -41,7 +42,7 @@ def test_other_modes_become_rgb(tmp_path, mode):
 def test_sixteen_bits_are_refused_with_advice(tmp_path):
     path = tmp_path / "thermal.png"
     Image.fromarray(np.full((20, 10), 30000, dtype=np.uint16)).save(path)
-    with pytest.raises(UndecodableImageError, match=rf"{path}.* more than 8 bits a channel; convert it"):
+    with pytest.raises(UnreadableImageError, match=rf"{path}.* more than 8 bits a channel; convert it"):
         load_image(str(path), SIZE)
 
 
@@ -53,7 +54,7 @@ def test_what_cannot_be_decoded_is_named(tmp_path, content):
         content = path.read_bytes()[:-100]
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UndecodableImageError, match=f"image '{path}' cannot be decoded"):
+    with pytest.raises(UnreadableImageError, match=f"image '{path}' cannot be decoded"):
         load_image(str(path), SIZE)
 
 

@@ -34,3 +34,40 @@ def test_the_two_commands_are_the_ones_that_integration_runs():
 
 def test_no_placeholder_is_left():
     assert not re.search(r"QS_\w+|TODO|XXX", README)
+
+
+def test_the_python_lines_run(tmp_path, monkeypatch, capsys):
+    """With a tiny network and random weights in the place of a trained one, and the gallery that the lines search."""
+    import numpy as np
+    import torch
+    from colour_gallery import draw
+    from mmengine.registry import init_default_scope
+    from toy_training import CONFIGS, SIZE
+
+    from mscmreid.apis import init_model, load_config
+    from mscmreid.registry import MODELS
+    from mscmreid.retrieval.encoder import ModelEncoder
+    from mscmreid.retrieval.gallery import Gallery
+
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.strip().splitlines()) <= 6  # five and an empty one
+    init_default_scope("mscmreid")
+    tiny = {"image_size": SIZE, "model.backbone.depth": 18, "model.backbone.base_channels": 8}
+    cfg = load_config(CONFIGS / "mscm_sysu.py", tiny)
+    cfg.model.backbone.init_cfg = None
+    monkeypatch.chdir(tmp_path)
+    cfg.dump("toy.py")
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), "weights.pth")
+    for i, colour in enumerate(("red", "green", "blue", "gray", "red", "green")):
+        draw(tmp_path / "images" / f"{i}.png", colour, 5 * i)
+    draw(tmp_path / "day.png", "red", 0).rename("day.jpg")
+    draw(tmp_path / "night.png", "gray", 0).rename("night.jpg")
+    gallery = Gallery.create("station", ModelEncoder(init_model("toy.py", "weights.pth", "cpu")))
+    gallery.add("images", "visible")
+
+    names: dict = {}
+    exec(code.replace('"mscm_sysu"', '"toy.py"'), names)
+    assert names["features"].shape == (2, gallery.dim)
+    np.testing.assert_allclose(np.linalg.norm(names["features"], axis=1), 1, atol=1e-5)
+    printed = capsys.readouterr().out
+    assert "Similarity(score=" in printed and printed.count("Hit(path=") == 5

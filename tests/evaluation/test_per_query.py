@@ -94,8 +94,8 @@ def test_the_table_says_the_interval_and_over_whom(evaluations):
     result = evaluations[0].result
     lines = terminal_table([result]).splitlines()
     low, high = result.interval["bounds"]["mAP"]
-    assert f"[{low:.1f}, {high:.1f}]" in lines[4]
-    assert lines[5] == f"[ ]: 95 % interval over {result.interval['num_people']} people"
+    assert f"[{low:.1f}, {high:.1f}]" in lines[-2]
+    assert lines[-1] == f"[ ]: 95 % interval over {result.interval['num_people']} people"
     assert "interval" not in terminal_table([replace(result, interval=None)])
 
 
@@ -134,3 +134,21 @@ def test_differences_of_queries_and_galleries_are_named(evaluations, table):
     assert "first in draw 2" in values.difference_to(replace(values, galleries=values.galleries[:2]))
     none = replace(values, first_rank=np.zeros_like(values.first_rank))
     assert "do not have matches in both" in values.difference_to(none)
+
+
+def test_a_perfect_system_is_read_back(table, tmp_path):
+    perfect = make_table(noise=0.0)
+    evaluation = evaluate(perfect, [RegDBProtocol()], ["feat_bn"], with_intervals=True)[0]
+    path = saved([evaluation], perfect, tmp_path / "r.json")
+    values = load_per_query(path)[0]
+    assert (values.ap == 100).all() and evaluation.result.interval["bounds"]["mAP"] == [100, 100]
+
+
+@pytest.mark.parametrize("bounds", [None, {"mAP": [1.0, 2.0]}, {name: [1.0] for name in MEASURES}])
+def test_an_interval_of_another_form_is_refused(evaluations, tmp_path, bounds):
+    save_results([evaluations[0].result], tmp_path / "r.json")
+    content = json.loads((tmp_path / "r.json").read_text())
+    content["results"][0]["interval"]["bounds"] = bounds
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="interval must have bounds"):
+        load_results(tmp_path / "r.json")

@@ -21,6 +21,7 @@ from mscmreid.evaluation import (
     latex_rows,
     load_results,
     markdown_table,
+    over_splits,
     save_results,
     side_by_side,
     terminal_table,
@@ -214,3 +215,13 @@ def test_features_that_do_not_say_what_they_are_can_be_named(tmp_path, capsys):
     table.save(tmp_path / "f.npz")
     with pytest.raises(ValueError, match="--name Station, but the file says that it is of Harbour"):
         tool.main([*own, "--name", "Station"])
+
+
+def test_splits_of_different_sizes_are_averaged_and_each_difference_is_told():
+    def split(number, num_ids):
+        table = make_table(num_ids=num_ids)
+        table.meta.update(dataset_name="RegDB", split=number)
+        return [e.result for e in evaluate(table, [RegDBProtocol()], ["feat_bn"])]
+
+    (mean,) = over_splits([split("1", 12), split("2", 11)], "runs/{split}.pth")
+    assert "192 of 2,060 queries" in mean.not_standard and "176 of 2,060 queries" in mean.not_standard

@@ -128,6 +128,9 @@ encoder = ExportedEncoder({str(agw[2])!r})
 image = np.load({str(tmp_path / "image.npy")!r})
 np.save({str(tmp_path / "found.npy")!r}, encoder.encode([image], 'infrared'))
 Gallery.create({str(tmp_path / "gallery")!r}, encoder)
+from mscmreid.apis import ReIDInferencer
+person = ReIDInferencer({str(agw[2])!r}, gallery={str(tmp_path / "gallery")!r})
+assert person.similarity(image, image, ['visible', 'infrared']).score < 1.0001
 assert 'torch' not in sys.modules
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -220,17 +223,31 @@ def test_the_exported_form_computes_what_the_model_computes(system, feature, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["mscm", "deen", "dns", "pmt"])
-def test_every_system_in_every_format(system, tmp_path):
-    pytest.importorskip("openvino", reason="needs the extra export")
+def test_every_system_by_both_runtimes(system, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="needs the extra export")
     cfg, checkpoint = toy(system, tmp_path)
     encoder = ModelEncoder(init_model(cfg, checkpoint, "cpu"))
-    for format, name in (("onnx", "model.onnx"), ("openvino", "model.xml")):
-        export(cfg, checkpoint, tmp_path / name, format=format)
+    export(cfg, checkpoint, tmp_path / "model.onnx")
+    converted = openvino.convert_model(tmp_path / "model.onnx")
+    converted.set_rt_info(dict_of(onnx.load(tmp_path / "model.onnx"))[KEY], [KEY])
+    openvino.save_model(converted, tmp_path / "model.xml", compress_to_fp16=False)
+    for name in ("model.onnx", "model.xml"):
         exported = ExportedEncoder(tmp_path / name)
         for modality in MODALITIES:
-            np.testing.assert_allclose(
-                exported.encode(pictures(), modality), encoder.encode(pictures(), modality), atol=PARITY
-            )
+            found, expected = exported.encode(pictures(), modality), encoder.encode(pictures(), modality)
+            np.testing.assert_allclose(found, expected, atol=PARITY, err_msg=name)
+
+
+@pytest.mark.slow
+def test_openvino_s_two_files_are_the_onnx_file(agw, tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra export")
+    cfg, checkpoint, path = agw
+    said = export(cfg, checkpoint, tmp_path / "agw.xml", format="openvino")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["agw.bin", "agw.xml"]
+    one, other = ExportedEncoder(path), ExportedEncoder(tmp_path / "agw.xml")
+    assert other.description == said and other.identity == one.identity
+    found, expected = other.encode(pictures(), "infrared"), one.encode(pictures(), "infrared")
+    np.testing.assert_allclose(found, expected, atol=PARITY)
 
 
 @pytest.mark.slow

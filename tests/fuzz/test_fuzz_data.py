@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 from layouts import write_image
 
 from mscmreid.apis import load_config
-from mscmreid.datasets import FolderReID, UndecodableImageError, load_image
+from mscmreid.datasets import FolderReID, load_image
 from mscmreid.datasets.cache import open_or_build
 from mscmreid.datasets.listing import FolderScan, ImageRow, read_ids, read_paths
+from mscmreid.intake import UnreadableImageError
 
 SIZE = (16, 8)
 
@@ -87,7 +88,7 @@ def test_a_damaged_image_is_decoded_or_named(folder, data):
     (folder / "image.png").write_bytes(content)
     try:
         found = load_image(str(folder / "image.png"), SIZE)
-    except UndecodableImageError as error:
+    except UnreadableImageError as error:
         assert "image.png" in str(error)
     else:
         assert found.shape == (3, *SIZE) and found.dtype == np.uint8

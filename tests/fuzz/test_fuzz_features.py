@@ -105,10 +105,8 @@ def odd_arrays(draw):
             case "rows" if array.ndim:
                 arrays[name] = array[: draw(st.integers(0, len(array)))]
             case "shape":
-                rows = array.reshape(len(array), -1) if array.ndim else array[None]
-                arrays[name] = draw(
-                    st.sampled_from([array.reshape(-1), array[None], rows[:, :0] if rows.ndim > 1 else rows])
-                )
+                forms = [array.reshape(-1), array[None], array[..., None]]
+                arrays[name] = draw(st.sampled_from([*forms, forms[1][:0], forms[2][..., :0]]))
             case "gone":
                 del arrays[name]
             case "constant" if array.size:

@@ -13,9 +13,9 @@ from PIL import Image
 from tool_modules import load_tool
 
 from mscmreid.apis import init_model
-from mscmreid.datasets.loading import Resize, UndecodableImageError, load_image
+from mscmreid.datasets.loading import Resize, load_image
 from mscmreid.engine.runner.checkpoint import write_checkpoint
-from mscmreid.intake import Intake
+from mscmreid.intake import Intake, UnreadableImageError
 from mscmreid.retrieval.encoder import ModelEncoder
 from mscmreid.retrieval.extract import extract_table, stream_features
 from mscmreid.retrieval.files import image_files
@@ -162,7 +162,7 @@ def test_undecodable_images_are_named_or_left_out_of_the_stream(model, tmp_path)
         paths.append(str(tmp_path / f"{i}.png"))
         Image.new("RGB", (16, 32), (50 * i, 10, 10)).save(paths[-1])
     Path(paths[2]).write_bytes(b"no image")
-    with pytest.raises(UndecodableImageError, match=r"2\.png"):
+    with pytest.raises(UnreadableImageError, match=r"2\.png"):
         list(stream_features(model, paths, "visible", batch_size=2))
     batches = list(stream_features(model, paths, "visible", batch_size=2, on_error="skip"))
     assert [batch.kept.tolist() for batch in batches] == [[0, 1], [1], [0]]

@@ -8,20 +8,21 @@ import json
 import random
 import string
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from made_up_gallery import draw, make_gallery
+from colour_gallery import draw, make_gallery
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-pytest.importorskip("httpx", reason="needs the extra test")
+httpx = pytest.importorskip("httpx", reason="needs the extra test")
 
-from fastapi.testclient import TestClient  # noqa: E402
+from fastapi.testclient import TestClient
 
-from mscmreid.serving.app import Limits, make_app, shown_name  # noqa: E402
-from mscmreid.serving.guard import SECURITY, is_loopback  # noqa: E402
-from mscmreid.serving.marks import COLUMNS, Marks  # noqa: E402
+from mscmreid.serving.app import Limits, make_app, shown_name
+from mscmreid.serving.guard import SECURITY, is_loopback
+from mscmreid.serving.marks import COLUMNS, Marks
 
 OWN = {"X-Mscmreid": "1"}
 LIMITS = Limits(megabytes=0.2, megapixels=0.1)
@@ -217,9 +218,7 @@ def malformed(rng: random.Random, outside: Path) -> tuple[str, str, dict[str, st
         "0x1",
     ]
     word = rng.choice([*tricks, "".join(rng.choices(string.printable, k=rng.randrange(1, 40)))])
-    from urllib.parse import quote
-
-    value = word if "%" in word else quote(word, safe="")
+    value = quote(word, safe="%" if "%" in word else "")
     names = [
         "row",
         "modality",
@@ -237,7 +236,18 @@ def malformed(rng: random.Random, outside: Path) -> tuple[str, str, dict[str, st
     query = "&".join(
         f"{rng.choice(names)}={rng.choice([value, 'visible', '1', '2026-11-25'])}" for _ in range(rng.randrange(4))
     )
-    places = ["/api/search", "/api/mark", "/api/rows", "/api/map", "/api/info", "/image/0", f"/image/{value}"]
+    places = [
+        "/api/search",
+        "/api/search",
+        "/api/search",
+        "/api/mark",
+        "/api/mark",
+        "/api/rows",
+        "/api/map",
+        "/api/info",
+        "/image/0",
+        f"/image/{value}",
+    ]
     places += [f"/static/{value}", f"/{value}", "/", "/responsible-use"]
     image = io.BytesIO()
     Image.new("RGB", (rng.choice([1, 24, 400]), rng.choice([1, 48, 400]))).save(
@@ -275,8 +285,11 @@ def malformed(rng: random.Random, outside: Path) -> tuple[str, str, dict[str, st
         headers |= rng.choice(
             [{"Cookie": "a=\"; =;;"}, {"Content-Length": "-5"}, {"Range": "bytes=9-1"}, {"Host": "["}]
         )
-    method = rng.choice(["GET", "POST", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
-    return method, rng.choice(places) + (f"?{query}" if query else ""), headers, rng.choice(bodies)
+    place = rng.choice(places)
+    method = "POST" if place in ("/api/search", "/api/mark") else "GET"
+    if rng.random() < 0.15:
+        method = rng.choice(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+    return method, place + (f"?{query}" if query else ""), headers, rng.choice(bodies)
 
 
 def bombard(client: TestClient, root: Path, number: int, seed: int) -> dict[int, int]:
@@ -288,9 +301,7 @@ def bombard(client: TestClient, root: Path, number: int, seed: int) -> dict[int,
         method, path, headers, body = malformed(rng, outside)
         try:
             answer = client.request(method, path, headers=headers, content=body)
-        except (UnicodeEncodeError, ValueError) as error:
-            if type(error).__name__ != "InvalidURL" and not isinstance(error, UnicodeEncodeError):
-                raise
+        except (UnicodeEncodeError, httpx.InvalidURL):
             continue  # the client cannot even send it
         assert answer.status_code < 500, (seed, i, method, path, headers, body[:100], answer.text)
         assert SECRET not in answer.content and b"root:" not in answer.content, (seed, i, path)

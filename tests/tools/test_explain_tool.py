@@ -68,7 +68,18 @@ def test_queries_of_a_feature_file_are_ranked_as_its_protocol_does(tool, network
     config, checkpoint, _ = network
     root, table = people
     row = table.path.index("cam3/0002/0001.png")
-    options = ["--features", str(root / "F.npz"), "--out", str(tmp_path), "--top", "2", "--method", "hirescam"]
+    options = [
+        "--features",
+        str(root / "F.npz"),
+        "--data-root",
+        str(root),
+        "--out",
+        str(tmp_path),
+        "--top",
+        "2",
+        "--method",
+        "hirescam",
+    ]
     tool.main([config, checkpoint, "--query", str(row), *options, "--position", "0.5", "0.5"])
     assert (tmp_path / "cam3_0002_0001.png").is_file()
     with pytest.raises(ValueError, match=r"'cam1/0001/0001\.png' is no query of SYSU-MM01"):

@@ -9,6 +9,7 @@ from tool_modules import load_tool
 from toy_people import toy_table
 
 from mscmreid.evaluation import SYSUProtocol, evaluate, save_results
+from mscmreid.gate import DamagedFileError
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,37 @@ def test_a_failed_report_leaves_the_old_one(tool, features, tmp_path):
     assert out.read_text() == "old" and not list(tmp_path.glob(".R.html*"))
 
 
+@pytest.mark.parametrize("how", ["upwards", "absolute", "link"])
+def test_no_image_outside_the_named_folder_gets_into_a_report_or_a_picture(tool, how, tmp_path):
+    """Nor one of the folder that the file names."""
+    root, secret = tmp_path / "root", tmp_path / "secret.png"
+    table = toy_table(root, frames=1)
+    (root / table.path[0]).rename(secret)
+    (root / "link.png").symlink_to(secret)
+    table.path[0] = dict(upwards="../secret.png", absolute=str(secret), link="link.png")[how]
+    table.meta["data_root"] = str(tmp_path)
+    table.save(tmp_path / "F.npz")
+    draw = load_tool("analysis_tools/draw_rankings")
+    features = str(tmp_path / "F.npz")
+    many = ["--queries", "99", "--top", "99"]
+    for run in (
+        lambda: tool.main([features, str(tmp_path / "R.html"), "--data-root", str(root), *many]),
+        lambda: draw.main([features, str(tmp_path / "R.png"), "--data-root", str(root), *many]),
+    ):
+        with pytest.raises(DamagedFileError, match="only files below the data root"):
+            run()
+    with pytest.raises(ValueError, match=r"give --data-root DIR.* \(the file says they are in"):
+        tool.main([features, str(tmp_path / "R.html")])
+    assert not list(tmp_path.glob("R.*"))
+
+
 def test_conditions_of_the_same_checkpoint_are_added(tool, features, tmp_path):
     table = toy_table()
     clean = [evaluation.result for evaluation in evaluate(table, [SYSUProtocol(), SYSUProtocol("indoor")], ["feat_bn"])]
     condition = dict(corruption="fog", family="weather", severity=1, modality="visible")
     save_results([*clean, *(replace(result, condition=condition) for result in clean)], tmp_path / "C.json")
-    tool.main([features, str(tmp_path / "R.html"), "--conditions", str(tmp_path / "C.json"), "--embedding", "none"])
+    options = ["--data-root", str(tmp_path), "--conditions", str(tmp_path / "C.json"), "--embedding", "none"]
+    tool.main([features, str(tmp_path / "R.html"), *options])
     html = (tmp_path / "R.html").read_text(encoding="utf-8")
     assert html.count('id="conditions-') == 2 and "<script" not in html
     tool.main([str(tmp_path / "C.json"), str(tmp_path / "R.html")])

@@ -1,7 +1,7 @@
 """Where a network looks when it finds two people alike: Grad-CAM on both images, and its attention.
 
-python tools/analysis_tools/explain.py CONFIG CHECKPOINT --query night/a.jpg night/b.jpg --gallery day/ --out looks/
-python tools/analysis_tools/explain.py CONFIG CHECKPOINT --features F.npz --query cam3/0007/0001.jpg --out looks/
+explain.py CONFIG CHECKPOINT --query night/a.jpg night/b.jpg --query-modality infrared --gallery day/ --out looks/
+explain.py CONFIG CHECKPOINT --features F.npz --data-root data/SYSU-MM01 --query cam3/0007/0001.jpg --out looks/
 
 One picture a query (OUT/NAME.png): its five nearest gallery images, where Grad-CAM sees the reason on either side, and
 maps of the attention that the network has. With --features the queries are images of the file (or numbers of its
@@ -39,9 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     images.add_argument("--gallery-modality", choices=MODALITIES, help="default: the other one")
     table = parser.add_argument_group("images of a feature file")
     table.add_argument("--features", metavar="F.npz", help="of tools/test.py --out-features, of the same checkpoint")
-    table.add_argument("--data-root", type=Path, help="folder of the data set (default: as the file says)")
-    table.add_argument("--dataset", choices=list(DATASETS), help="default: as the file says")
-    table.add_argument("--protocol", default=None, help="default: the first of those published")
+    table.add_argument("--data-root", help="folder of the data set; no image outside of it is read")
+    table.add_argument("--dataset", choices=list(DATASETS), help="whose protocols (default: those named in the file)")
+    table.add_argument("--protocol", help="default: the first of the file, or of those published")
     args = parser.parse_args(argv)
     if (args.gallery is None) == (args.features is None):
         parser.error("exactly one of --gallery and --features is needed")
@@ -52,24 +52,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def own_rankings(args: argparse.Namespace, model: Any) -> list[tuple[Any, str, list[str]]]:
-    """(ranking, query modality, gallery modalities) of each query among images of one's own."""
+Asked = tuple[list[tuple[Any, str, list[str]]], Any]
+"""(ranking, query modality, gallery modalities) of each query, and how the images are read."""
+
+
+def own_rankings(args: argparse.Namespace, model: Any) -> Asked:
+    """Queries among images of one's own."""
     import numpy as np
 
-    from mscmreid.datasets import list_images
     from mscmreid.evaluation.similarity import similarities
+    from mscmreid.intake import Intake, find_images
     from mscmreid.retrieval.extract import stream_features
     from mscmreid.visualization.rankings import RankedImage, Ranking
 
     other = args.gallery_modality or MODALITIES[1 - MODALITIES.index(args.query_modality)]
-    paths = [
-        str(path / name) if name else str(path)
-        for path in args.gallery
-        for name in (list_images(str(path)) if path.is_dir() else [""])
-    ]
+    paths = list(map(str, find_images(args.gallery)))
     features = []
     for names, modality in ((args.query, args.query_modality), (paths, other)):
-        batches = [batch.features for batch in stream_features(model, names, modality)]
+        batches = [batch.features for batch in stream_features(model, names, modality, intake=Intake())]
         if args.feature not in batches[0]:
             raise ValueError(f"the model's features are {', '.join(batches[0])}; found {args.feature!r}")
         features.append(np.concatenate([batch[args.feature] for batch in batches]))
@@ -79,25 +79,25 @@ def own_rankings(args: argparse.Namespace, model: Any) -> list[tuple[Any, str, l
         nearest = np.argsort(-row, kind="stable")[: args.top]
         gallery = [RankedImage(Path(paths[i]), f"{row[i]:.2f}  {paths[i]}") for i in nearest]
         found.append((Ranking(RankedImage(Path(name), name), gallery), args.query_modality, [other] * len(gallery)))
-    return found
+    return found, Intake()
 
 
-def table_rankings(args: argparse.Namespace) -> list[tuple[Any, str, list[str]]]:
-    """(ranking, query modality, gallery modalities) of each query among the images of a feature file."""
+def table_rankings(args: argparse.Namespace) -> Asked:
+    """Queries among the images of a feature file."""
     import numpy as np
 
+    from mscmreid.apis.feature_options import choose_protocols, image_root
     from mscmreid.evaluation import FeatureTable
-    from mscmreid.evaluation.presets import protocols_of
+    from mscmreid.intake import PUBLISHED, Intake
     from mscmreid.visualization.nearest import nearest_rows
     from mscmreid.visualization.pictures import as_ranking
 
     table = FeatureTable.load(args.features)
-    root = args.data_root or table.meta.get("data_root")
-    named = {name: short for short, name in DATASETS.items()}.get(str(table.meta.get("dataset_name")))
-    dataset = args.dataset or named
-    if root is None or dataset is None:
-        raise ValueError("the file does not say where its images are, or which data set's: --data-root, --dataset")
-    protocol = protocols_of(dataset, args.protocol and [args.protocol])[0]
+    root = image_root(args, table)
+    tags = args.protocol and [args.protocol]
+    protocol = choose_protocols(argparse.Namespace(**dict(vars(args), query=None, gallery=None, protocol=tags)), table)[
+        0
+    ]
     selection = protocol.selections(table.columns, root)[0]
     row_of = {path: row for row, path in enumerate(table.path)}
     found = []
@@ -112,7 +112,7 @@ def table_rankings(args: argparse.Namespace) -> list[tuple[Any, str, list[str]]]
         nearest = nearest_rows(table.matrix(args.feature), table, selection, position.tolist(), args.top)[0]
         kinds = table.modality[nearest.rows].tolist()
         found.append((as_ranking(nearest, table, root), str(table.modality[nearest.query]), kinds))
-    return found
+    return found, Intake.of(table.meta.get("intake"), PUBLISHED)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -122,10 +122,12 @@ def main(argv: list[str] | None = None) -> None:
     from mscmreid.visualization.rankings import draw_rankings, save_picture
 
     model = init_model(load_config(args.config, args.cfg_options), args.checkpoint, args.device)
-    rankings = own_rankings(args, model) if args.features is None else table_rankings(args)
+    rankings, intake = own_rankings(args, model) if args.features is None else table_rankings(args)
     names: dict[str, int] = {}
     for ranking, modality, kinds in rankings:
-        rows, similarity = explain_ranking(model, ranking, modality, kinds, args.feature, args.position, args.method)
+        rows, similarity = explain_ranking(
+            model, ranking, modality, kinds, args.feature, args.position, args.method, intake
+        )
         if args.features is not None:
             shown = [float(image.caption.split()[-1]) for image in ranking.gallery]
             far = max(abs(a - b) for a, b in zip(shown, similarity, strict=True))
@@ -140,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out / f"{stem}{'' if names[stem] == 1 else f'_{names[stem]}'}.png"
         title = f"Where {Path(args.config).stem} looks"
         told = f"{args.feature}, {Path(args.checkpoint).name}; each map from 0 (clear) to its largest value (yellow)"
-        save_picture(draw_rankings(rows, title, told), out)
+        save_picture(draw_rankings(rows, title, told, intake=intake), out)
         print(f"{out}: similarities {', '.join(f'{value:.2f}' for value in similarity)}; {len(rows) - 1} kinds of maps")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import multiprocessing
 import random
@@ -178,15 +179,20 @@ def files(quick: bool, threads: int) -> Report:
         def to_batch() -> Tensor:
             return reid_collate([dataset[i] for i in range(BATCH)])["inputs"]
 
+        def compared() -> Tensor:
+            dataset.cache = copy.copy(dataset.cache)  # which has compared no image yet
+            return to_batch()
+
         def from_cache() -> list[Tensor]:
             batch = batch_of(to_batch(), "visible")
             return [recipe[name][1](batch, training=True)["inputs"][name] for name in names]
 
-        plain, here, loading = (BATCH / t for t in fastest([from_files, from_cache, to_batch], 3))
+        plain, here, first, loading = (BATCH / t for t in fastest([from_files, from_cache, compared, to_batch], 3))
         pixels, floats = to_batch().nbytes, sum(view.nbytes for view in from_cache())
     copies, an_image = copy_rate() / 2, pixels / BATCH  # bytes read and written a second; bytes
     report.figure("files to cache, once", 1 / built, "images/s", bound=decode, bound_is="Pillow, decoding and resizing")
     report.figure("cache to uint8 batch", loading, "images/s", bound=copies / an_image, bound_is="memory copy")
+    report.figure("the same, each image compared with its checksum", first, "images/s", loading)
     report.figure("files or cache to two views", here, "images/s", plain, copies / an_image / 5, "memory copy")
     report.at_least("files or cache to views, a core", 3, here / plain)
     report.at_least("bytes from worker to main, fewer than float views", 7, floats / pixels)

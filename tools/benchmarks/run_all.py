@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import data
+import exported
 import galleries
 import network
 import platform_costs
@@ -35,6 +36,7 @@ CASES: dict[str, tuple[Callable[..., Report], str]] = {
     "step": (network.step, "Training step"),
     "small_step": (network.small_step, "Training step of a small network"),
     "extraction": (network.extraction, "Feature extraction"),
+    "exported": (exported.exported, "Exported models"),
     "precision": (network.precision, "Half precision"),
     "folder": (data.folder, "Features of a large folder"),
     "start": (platform_costs.start, "Start of training"),

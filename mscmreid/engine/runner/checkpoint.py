@@ -193,7 +193,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str
     if "net" in checkpoint and "state_dict" not in checkpoint:
         raise ValueError(
             f"{source} is a checkpoint of a released implementation (it has 'net'); convert it first: "
-            "python tools/model_converters/official_to_mscmreid.py SRC DST --system mscm|agw|caj|deen"
+            "python tools/model_converters/official_to_mscmreid.py SRC DST --system mscm|agw|caj|deen|dns|pmt"
         )
     if not isinstance(state, Mapping) or not state or not any(isinstance(v, Tensor) for v in state.values()):
         raise damaged(source, f"expected 'state_dict' or a mapping of tensors, found keys {list(checkpoint)[:8]}")

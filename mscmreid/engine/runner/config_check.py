@@ -253,6 +253,8 @@ def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
 def _check_component(path: str, node: Mapping, registered: Mapping[str, Sequence[Any]]) -> Any:
     """One dict with a ``type``; returns its component, None for one of another project's scope."""
     kind = node["type"]
+    if not isinstance(kind, str) and not callable(kind):
+        raise ValueError(f"config: {path}.type must be the name of a component, found {kind!r}")
     found: Sequence[Any] = (kind,)
     if isinstance(kind, str):
         scope, _, name = kind.rpartition(".")

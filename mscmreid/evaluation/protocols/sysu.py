@@ -11,6 +11,7 @@ import numpy as np
 from mscmreid.evaluation.protocols.base import Columns, Protocol, check_choice, draw_by_random, folders, pick
 from mscmreid.evaluation.ranking import Selection
 from mscmreid.evaluation.rules import ExclusionRule
+from mscmreid.gate import check_regular, damage_named
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 QUERY_CAMERAS = (3, 6)
@@ -107,7 +108,9 @@ def read_permutations(path: str | Path) -> dict[tuple[int, int], np.ndarray]:
         from scipy.io import loadmat
     except ImportError as error:
         raise ImportError("reading .mat files needs scipy: pip install 'mscmreid[mat]'") from error
-    content = loadmat(str(path))
+    check_regular(path, "SYSU-MM01's gallery permutations")
+    with damage_named(path, "SYSU-MM01's gallery permutations"):
+        content = loadmat(str(path))
     if "rand_perm_cam" not in content:
         names = [name for name in content if not name.startswith("__")]
         raise ValueError(f"{path} must hold the variable rand_perm_cam, found {names}")

@@ -33,7 +33,7 @@ function start(figure) {
     const entries = keys[by].map(([, colour]) => colour());
     const place = new Map((by === "camera" ? cameras : people).map((value, i) => [value, i]));
     colours = data.x.map((_, k) => entries[by === "modality" ? data.infrared[k] : place.get(by === "camera" ? data.cam[k] : data.pid[k])]);
-    legend.replaceChildren(...(by === "person" ? [words(people.length + " people; colours come near each other. A point shows all images of its person.")] :
+    legend.replaceChildren(...(by === "person" ? [words(people.length + " people, so colours nearly repeat: point at one to see all images of its person.")] :
       keys[by].map(([name], i) => item(name, entries[i]))));
   }
 
