@@ -412,8 +412,9 @@ def export(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.tables import FORMATS, export_gallery
 
     kind = args.format or FORMATS.get(args.out.suffix, "fiftyone")
-    if args.out.exists() and not args.overwrite:
-        raise ValueError(f"{args.out} is there already: choose another --out, or --overwrite")
+    if args.out.exists() and (kind == "fiftyone" or not args.overwrite):
+        hint = "a data set needs a new folder" if kind == "fiftyone" else "choose another --out, or --overwrite"
+        raise ValueError(f"{args.out} is there already: {hint}")
     count = export_gallery(Gallery.open(args.gallery), args.out, kind, _filter(args), not args.without_features)
     print(f"{args.out}: {count:,} images, {kind}")
 

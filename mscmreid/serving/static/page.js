@@ -102,10 +102,14 @@ async function search(focus = false) {
   }
 }
 
-// How far to trust the scores, and of an open-set search whether anybody is above the threshold.
+// In a line what the scores are worth, and behind it the numbers: how often pairs like these were right.
 function note(trust, verdict) {
-  const lines = [verdict && `${verdict[0].toUpperCase()}${verdict.slice(1)}.`, ...trust.split("\n")].filter(Boolean);
-  $("note").replaceChildren(...lines.map((textContent) => Object.assign(document.createElement("span"), { textContent })));
+  const words = {
+    "": "Scores are cosines and mean nothing absolute: this gallery is not calibrated for these images.",
+    "nobody here": "Nobody here: no image reaches the threshold.",
+  };
+  $("note-line").textContent = words[verdict] ?? "Some images reach the threshold. How often that is wrong:";
+  $("note-lines").replaceChildren(...trust.split("\n").map((textContent) => Object.assign(document.createElement("li"), { textContent })));
   $("note").classList.toggle("nobody", verdict === "nobody here");
   $("note").hidden = state.tab !== "results";
 }
@@ -220,7 +224,7 @@ function show(tab) {
   $("panel-list").hidden = tab === "map";
   $("panel-list").setAttribute("aria-labelledby", `tab-${tab === "map" ? "gallery" : tab}`);
   $("more").hidden = true;
-  $("note").hidden = tab !== "results" || !$("note").textContent;
+  $("note").hidden = tab !== "results" || !$("note-line").textContent;
 }
 
 $("tab-results").addEventListener("click", () => search());
