@@ -61,6 +61,7 @@ def files(tmp_path, monkeypatch):
 
 TRAIN = [CONFIG, "--cfg-options"]
 RANK = ["--query", "a", "--gallery", "b", "--query-modality", "visible", "--out", "out"]
+LOOK = ["--query", "a/1.png", "--query-modality", "infrared", "--gallery", "b", "--out", "out"]
 MISTAKES = [
     ("train", ["absent.py"], "absent.py"),
     ("train", ["mscm_synthetc"], "close to it: mscm_synthetic"),
@@ -110,6 +111,8 @@ MISTAKES = [
     ("analysis_tools/ablate", ["absent.py"], "absent.py"),
     ("analysis_tools/ablate", [CONFIG, "--cfg-options", "randomness.seed=1"], "--seeds"),
     ("analysis_tools/ablate", [CONFIG, "--table-only", "--cfg-options", "train_cfg.max_epochs=x"], "max_epochs"),
+    ("analysis_tools/explain", [CONFIG, "absent.pth", *LOOK], "absent.pth"),
+    ("analysis_tools/explain", [CONFIG, "text.pth", *LOOK], "text.pth"),
     ("analysis_tools/model_info", ["absent.py"], "absent.py"),
     ("analysis_tools/model_info", [*TRAIN, "model.backbone.depth=text"], "option model.backbone.depth"),
     ("analysis_tools/results_table", ["absent.json"], "absent.json"),
