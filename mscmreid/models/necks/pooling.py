@@ -39,7 +39,8 @@ class AveragePool(nn.Module):
     reads = "map"
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.float().flatten(2).mean(dim=2)
+        # (N, C, 1) first: behind a plain mean OpenVINO would apply the batch norm of the neck along another axis
+        return x.float().flatten(2).mean(dim=2, keepdim=True).flatten(1)
 
 
 @MODELS.register_module()
