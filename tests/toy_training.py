@@ -19,7 +19,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mscmreid.apis.config import LOADERS, load_config
+from mscmreid.apis.config import load_config
+from mscmreid.engine.runner.run_config import LOADERS
 from mscmreid.engine.runner.runner import ReIDRunner
 from mscmreid.registry import DATASETS, MODELS
 

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from mscmreid.apis import load_config
-    from mscmreid.apis.config import LOADERS
+    from mscmreid.engine.runner.run_config import LOADERS
     from mscmreid.registry import DATASETS
 
     cfg = load_config(args.config, args.cfg_options)

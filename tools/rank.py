@@ -46,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    from mscmreid.intake import Intake, check_images, unreadable_images
     from mscmreid.retrieval.answers import QUERIES_A_PAGE, check_free, pages, results_folder
     from mscmreid.retrieval.files import image_files
     from mscmreid.retrieval.ranked_lists import check_separate, rank_images
@@ -53,17 +54,20 @@ def main(argv: list[str] | None = None) -> None:
     if args.top < 1:
         raise ValueError(f"--top must be at least 1, found {args.top}")
     check_free(args.out, "rankings*", args.overwrite)
-    unreadable: dict[str, str] | None = {} if args.skip_unreadable else None
+    intake = Intake.with_depth(args.depth_range)
+    unreadable: dict[str, str] = {}
     sides = [image_files(sources, unreadable) for sources in (args.query, args.gallery)]
     for source in map(Path, (*args.query, *args.gallery)):
         if source.is_dir() and args.out.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"--out {args.out} lies in {source}: its pictures would be images of the next run")
     check_separate(*sides)
+    if unreadable and not args.skip_unreadable:  # all at once, and before any feature is made
+        raise unreadable_images({**unreadable, **check_images([file.path for side in sides for file in side], intake)})
 
     from mscmreid.apis import init_model, load_config
     from mscmreid.apis.test import add_flip
     from mscmreid.engine.runner.allocator import keep_freed_memory
-    from mscmreid.intake import Intake, write_skipped
+    from mscmreid.intake import write_skipped
     from mscmreid.retrieval.encoder import ModelEncoder
     from mscmreid.tables import write_csv
     from mscmreid.visualization.rankings import save_picture
@@ -75,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder = ModelEncoder(
         init_model(cfg, args.checkpoint, args.device),
         feature=args.feature,
-        intake=Intake.with_depth(args.depth_range),
+        intake=intake,
         batch_size=args.batch_size,
         num_workers=args.workers,
         precision=args.precision or "float32",
@@ -83,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     modalities = (args.query_modality, args.gallery_modality)
     on_error = "skip" if args.skip_unreadable else "raise"
     found, skipped = rank_images(encoder, *sides, modalities, args.out / ".features", args.top, on_error)
-    skipped |= unreadable or {}
+    skipped |= unreadable
     names = [{file.path: file.name for file in side} for side in sides]
     title, num_pages = f"{modalities[0]} queries in {modalities[1]} images", 0
     with results_folder(args.out, "rankings*", args.overwrite) as folder:

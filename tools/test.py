@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.openmmlab_options import add_test_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,6 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     bad.add_argument("--severities", nargs="+", type=int, metavar="N", help="default: 1 2 3 4 5")
     bad.add_argument("--corrupt", choices=["visible", "infrared", "both"], help="whose images (default: visible)")
+    add_test_options(parser)
     args = parser.parse_args(argv)
     if args.corruptions is None and (args.severities or args.corrupt):
         parser.error("--severities and --corrupt go with --corruptions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.openmmlab_options import add_train_options
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,6 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--amp", nargs="?", const="fp16", choices=["fp16", "bf16", "none"], help="precision, instead of the config's"
     )
+    add_train_options(parser)
     return parser.parse_args(argv)
 
 

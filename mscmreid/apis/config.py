@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pprint import pformat
 from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.engine.runner.config_check import SHARED, check_config, drop_variables, path_of, top_level_keys
+from mscmreid.engine.runner.config_check import SHARED, check_config, path_of, top_level_keys
+from mscmreid.engine.runner.run_config import places_of, plain_config, spread_shared
 from mscmreid.near_names import did_you_mean
 from mscmreid.resources import find_config
 
@@ -25,23 +24,8 @@ WHERE_AND_HOW = {
 }
 """Keys that say where and how a run goes, not what it computes."""
 
-LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 MEANT = 0.75
 """Likeness from which on a name that is not there is taken for a misspelt one, and not for a new one."""
-
-
-class PlainTextConfig(Config):
-    """MMEngine's config, whose text is written by ``pprint``.
-
-    MMEngine formats the text with yapf, a second of work each time, and asks for it five times at a start and once a
-    checkpoint.
-    """
-
-    @property
-    def pretty_text(self) -> str:
-        """The config as Python code, one assignment a key."""
-        items = self.to_dict().items()
-        return "".join(f"{key} = {pformat(value, width=110, sort_dicts=False)}\n" for key, value in items)
 
 
 def load_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
@@ -71,13 +55,11 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             cfg = Config.fromfile(str(path))
         except Exception as error:  # a config is the user's code: whatever goes wrong in it
             raise ValueError(f"config {path}: {type(error).__name__}: {error}") from error
-    content = cfg.to_dict()
-    variables = drop_variables(content, cfg.filename)
-    cfg = PlainTextConfig(content, cfg_text=cfg.text, filename=cfg.filename, env_variables=dict(cfg.env_variables))
+    cfg, variables = plain_config(cfg)
     options = dict(options or {})
     check_options(cfg, options, variables)
     for key in SHARED & set(options):
-        for place in _places(cfg, key):
+        for place in places_of(cfg, key):
             options.setdefault(f"{place}.{key}", options[key])
     try:
         cfg.merge_from_dict(options)
@@ -90,26 +72,6 @@ def load_config(config: str | Path | Config, options: Mapping[str, Any] | None =
     for name in cfg.get("stages") or ():
         stage_config(cfg, name)
     return cfg
-
-
-def spread_shared(cfg: Config) -> None:
-    """Write the short names of the top level (:data:`SHARED`) where they are needed and not said.
-
-    Raises:
-        ValueError: it is no image size, or a part of the config says another one.
-    """
-    size = cfg.get("image_size", (0, 0))
-    if not (isinstance(size, list | tuple) and [type(v) for v in size] == [int, int]):
-        raise ValueError(f"config: image_size must be height and width such as (384, 192), found {size!r}")
-    for key in sorted(SHARED & set(cfg)):
-        for place in _places(cfg, key):
-            part = functools.reduce(lambda level, name: level[name], place.split("."), cfg)
-            found = part.setdefault(key, cfg[key])
-            if key == "image_size" and tuple(found) != tuple(cfg[key]):
-                raise ValueError(
-                    f"{place}.image_size is {tuple(found)}, image_size at the top level {tuple(cfg[key])}: the top "
-                    "level is the only place that says it"
-                )
 
 
 def stage_config(cfg: Config, name: str) -> Config:
@@ -149,13 +111,6 @@ def config_of_stage(cfg: Config, meta: Mapping[str, Any]) -> Config:
     if not cfg.get("stages"):
         return cfg
     return stage_config(cfg, meta.get("stage") or list(cfg.stages)[-1])
-
-
-def _places(cfg: Config, key: str) -> list[str]:
-    """Dotted names of the parts of a config that need the shared ``key``."""
-    loaders = [f"{name}.dataset" for name in LOADERS if (cfg.get(name) or {}).get("dataset") is not None]
-    backbone = key == "image_size" and (cfg.get("model") or {}).get("backbone") is not None
-    return [*loaders, *(["model.backbone"] if backbone else [])]
 
 
 def check_options(cfg: Config, options: Mapping[str, Any], variables: Sequence[str] = ()) -> None:

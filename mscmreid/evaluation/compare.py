@@ -13,7 +13,7 @@ from mscmreid.evaluation.results import Result
 from mscmreid.evaluation.table import check_comparable
 from mscmreid.statistics import ALPHA, Difference, PeopleValues, Spread, compare_people, compare_seeds, holm, spread_of
 from mscmreid.statistics.people import over_draws
-from mscmreid.tables import aligned_lines
+from mscmreid.tables import aligned_lines, plain
 
 SHOWN = ("R1", "mAP", "mINP")
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -198,7 +198,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
         lines = aligned_lines([comparison_head(found), *(comparison_cells(c, found) for c in found)], num_texts=2)
         people = found[0].difference.num_people
         title = f"{setting}: {people} people; intervals and p over {found[0].difference.over}"
-        blocks.append("\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+        blocks.append("\n".join([plain(title), lines[0], "-" * max(map(len, lines)), *lines[1:]]))
     return "\n\n".join(blocks)
 
 

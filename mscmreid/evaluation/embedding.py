@@ -14,6 +14,7 @@ import numpy as np
 EMBEDDINGS = ("pca", "umap", "tsne", "none")
 EXTRA = "pip install 'mscmreid[embed]'"
 FIRST_COMPONENTS = 50
+FEWEST = 4  # rows
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def embed(features: np.ndarray, how: str = "pca", seed: int = 0) -> Embedding:
     """
     if how not in ("pca", "umap", "tsne"):
         raise ValueError(f"expected one of pca, umap, tsne, found {how!r}")
-    if len(features) < 4:
-        raise ValueError(f"a picture of features needs at least 4 rows, found {len(features)}")
+    if len(features) < FEWEST:
+        raise ValueError(f"a picture of features needs at least {FEWEST} rows, found {len(features)}")
     if how == "pca":
         points, shares = principal_components(features, 2)
         return Embedding(points, f"two principal components, {100 * shares.sum():.0f} % of the variance")

@@ -51,7 +51,7 @@ def choose_bases(names: Sequence[str], entries: Sequence[str]) -> dict[str, str]
     for name, base in bases.items():
         if name not in names or base not in names or name == base:
             raise ValueError(f"the baseline must be one of {list(names)}, and another than the config; {name}: {base}")
-    return bases
+    return {name: bases[name] for name in names if name in bases}
 
 
 def systems_of(runs: Sequence[Run], feature: str | None = None) -> tuple[list[System], list[str]]:

@@ -16,9 +16,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.apis.config import LOADERS, config_hash, load_config
+from mscmreid.apis.config import config_hash, load_config
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.engine.runner.ownership import ABLATION, owned
+from mscmreid.engine.runner.run_config import LOADERS
 from mscmreid.evaluation import load_results
 from mscmreid.evaluation.results import conforms
 from mscmreid.fileio import sha256_of, write_text
@@ -121,8 +122,16 @@ class Plan:
                         f"checkpoints must name a file for each {axis}, with {{{axis}}} in it, found "
                         f"{self.checkpoints!r}"
                     )
-        for path in paths if self.splits else []:
-            cfg = load_config(path, self.values)
+        configs = {path: load_config(path, self.values) for path in paths}
+        known: dict[str, Path] = {}
+        for path, cfg in configs.items():
+            other = known.setdefault(config_hash(cfg), path)
+            if other is not path:
+                raise ValueError(
+                    f"{other} and {path} compute the same, so their difference would be that of nothing: an option of "
+                    "--cfg-options may say what they differ in, or one of them differs only in where it writes"
+                )
+        for path, cfg in configs.items() if self.splits else ():
             for name in ("test_dataloader",) if self.checkpoints else LOADERS:
                 dataset = cfg[name].dataset if cfg.get(name) else None
                 if dataset is not None and "split_id" not in dataset:

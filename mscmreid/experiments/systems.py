@@ -29,9 +29,9 @@ class Source:
 
 
 def split_name(entry: str) -> tuple[str | None, str]:
-    """``NAME=PATTERN`` as (name, pattern); a text without '=' has no name."""
+    """``NAME=PATTERN`` as (name, pattern); a text without '=', or that is a path as it stands, has no name."""
     name, equals, pattern = entry.partition("=")
-    return (name, pattern) if equals else (None, entry)
+    return (name, pattern) if equals and not Path(entry).exists() else (None, entry)
 
 
 def system_name(path: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mscmreid.intake import Intake
+from mscmreid.intake import Intake, check_images, unreadable_images
 from mscmreid.modalities import MODALITIES, modality_index
 from mscmreid.retrieval.adding import SEGMENT, Adding, AddReport, Describing, checked_rows, describe, with_removed
 from mscmreid.retrieval.calibration import NOT_CALIBRATED, Calibration, ScoreModel, kind_of
@@ -174,7 +174,10 @@ class Gallery:
             raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
         encoder = self._need_encoder("add images")
         skipped: dict[str, str] = {}
-        wanted = describe(image_files(images, skipped if on_error == "skip" else None), modality, camera, time, ids)
+        wanted = describe(image_files(images, skipped), modality, camera, time, ids)
+        if skipped and on_error == "raise":  # before any feature is made
+            intake = Intake.of(encoder.identity.get("intake"))
+            raise unreadable_images({**skipped, **check_images([item.path for item in wanted], intake)})
         folders = [os.path.abspath(item) for item in ([images] if isinstance(images, str | Path) else images)]
         with self.storage.writing():
             self.refresh()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mscmreid.intake import UnreadableImageError, list_reasons
 from mscmreid.retrieval.adding import AddReport
 from mscmreid.retrieval.answers import Answer, answers
 from mscmreid.retrieval.encoder import Encoder
@@ -69,10 +70,10 @@ def rank_images(
     check_separate(queries, gallery)
     sides = [kept_gallery(folder, encoder, name) for name in ("queries", "gallery")]
     skipped: dict[str, str] = {}
-    for side, files, modality in zip(sides, (queries, gallery), modalities, strict=True):
+    for side, name, files, modality in zip(sides, ("query", "gallery"), (queries, gallery), modalities, strict=True):
         skipped |= fit(side, files, modality, on_error).skipped
         if not len(side):
-            raise ValueError(f"none of the {len(files)} images such as {files[0].path!r} can be read")
+            raise UnreadableImageError(f"none of the {len(files)} {name} images can be read: {list_reasons(skipped)}")
     place = {hit.path: position for position, hit in enumerate(sides[0].hits())}
     names = [file.path for file in queries if file.path in place]
     alive = np.flatnonzero(sides[0].snapshot.alive)

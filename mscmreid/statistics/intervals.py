@@ -19,6 +19,7 @@ import numpy as np
 
 from mscmreid.statistics.people import MEASURES, PeopleValues
 from mscmreid.statistics.resampling import RESAMPLES, mean_of, resample_people
+from mscmreid.statistics.student import student_quantile
 
 LEVEL = 0.95
 
@@ -92,15 +93,3 @@ def ends(samples: np.ndarray, num_people: int, level: float = LEVEL) -> tuple[np
     place = int(NormalDist().cdf(-wide) * (len(samples) + 1))
     ordered = np.sort(samples, axis=0)
     return ordered[max(place - 1, 0)], ordered[min(len(samples) - place, len(samples) - 1)]
-
-
-def student_quantile(prob: float, df: float) -> float:
-    """Quantile of Student's t for 0.5 <= ``prob`` < 1, within 2 % for 3 degrees of freedom and more (Wallace 1959)."""
-    z = NormalDist().inv_cdf(prob) * (8 * df + 3) / (8 * df + 1)
-    return math.sqrt(df * math.expm1(min(z * z / df, 700.0)))
-
-
-def student_tail(t: float, df: float) -> float:
-    """Share of Student's t above ``t`` >= 0: the inverse of :func:`student_quantile`."""
-    z = (8 * df + 1) / (8 * df + 3) * math.sqrt(df * math.log1p(t * t / df))
-    return NormalDist().cdf(-z)

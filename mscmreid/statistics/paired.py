@@ -142,7 +142,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def check_paired(first: PeopleValues, second: PeopleValues) -> None:
-    """Raise a ValueError unless both are of the same people, draws and queries."""
+    """Raise a ValueError unless both are of the same people, two or more, draws and queries."""
+    if min(first.num_people, second.num_people) < 2:
+        raise ValueError("a test over people needs queries of two people or more")
     if not np.array_equal(first.people, second.people):
         odd = np.setxor1d(first.people, second.people)
         raise ValueError(f"a paired test needs the same people on both sides, found {len(odd)} on one only: {odd[:5]}")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mscmreid.statistics.intervals import LEVEL, Interval, student_quantile, student_tail
+from mscmreid.statistics.intervals import LEVEL, Interval
 from mscmreid.statistics.paired import Difference, check_paired, mean_gains
 from mscmreid.statistics.people import MEASURES, PeopleValues
 from mscmreid.statistics.resampling import RESAMPLES, Chance, mean_of, resample_people, widened
+from mscmreid.statistics.student import student_quantile, student_tail
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mscmreid.evaluation import Evaluation, FeatureTable
-from mscmreid.evaluation.embedding import embed
+from mscmreid.evaluation.embedding import FEWEST, embed
 from mscmreid.evaluation.error_kinds import error_kinds, first_places
 from mscmreid.evaluation.modality_gap import MAX_ROWS, even_rows, modality_gap, modality_pairs
 from mscmreid.visualization.feature_map import MAX_POINTS, feature_map
@@ -36,6 +36,8 @@ def map_part(
     """
     by_person = rows[np.lexsort((shown.cam_id[rows], shown.modality[rows], shown.pid[rows]))]
     chosen = even_rows(by_person, most)
+    if len(chosen) < FEWEST:
+        return part("map", "Map of the features", f"a map needs at least {FEWEST} images, found {len(chosen)}")
     embedding = embed(matrix[chosen], how)
     sprite, tiles = thumbnails.sprite(chosen)
     told = f"{embedding.told}; {len(chosen):,} images"

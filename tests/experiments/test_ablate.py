@@ -208,11 +208,18 @@ def test_the_best_and_the_last_checkpoint(tmp_path):
 
 
 def test_a_run_as_a_job_of_its_own(configs, tmp_path):
-    run = runs_of(configs, [3], tmp_path / "my runs", options=["a.b=1"], values={"a.b": 1}, which="best")[1]
+    run = runs_of(configs, [3], tmp_path / "my runs", options=["model.b=1"], values={"model.b": 1}, which="best")[1]
     assert job_command(run, "tools/analysis_tools/ablate.py") == (
         f"python tools/analysis_tools/ablate.py {configs[1]} --seeds 3 --work-dir '{tmp_path}/my runs' --which best "
-        "--no-table --cfg-options a.b=1"
+        "--no-table --cfg-options model.b=1"
     )
+
+
+def test_configs_that_compute_the_same_are_refused(configs, tmp_path):
+    options = dict(options=["model.width=3"], values={"model.width": 3})  # which is what they differ in
+    with pytest.raises(ValueError, match=f"{configs[0]} and {configs[1]} compute the same"):
+        runs_of(configs, [0], tmp_path / "out", **options)
+    assert len(runs_of(configs[:1], [0, 1], tmp_path / "out", **options)) == 2
 
 
 def test_the_table_has_mean_and_deviation_over_the_seeds(configs, tools, tmp_path, costs):

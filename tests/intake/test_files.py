@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tool_modules import load_tool
 
 from mscmreid.intake import Intake, UnreadableImageError, check_images, find_images, unreadable_images, write_skipped
 
@@ -159,3 +160,18 @@ print(open_image(find_images({str(path)!r})[0]).shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(20, 20, 3)", done.stderr
+
+
+def test_ranking_names_all_unreadable_ones_of_both_sides_before_it_loads_a_model(tmp_path):
+    image(tmp_path / "night/a.png")
+    (tmp_path / "night/broken.png").write_bytes(b"no image")
+    Image.fromarray(np.zeros((20, 20), dtype=np.uint16)).save(tmp_path / "night/deep.png")
+    image(tmp_path / "day/b.png")
+    (tmp_path / "day/c.heic").touch()
+    folders = ["--query", str(tmp_path / "night"), "--gallery", str(tmp_path / "day"), "--out", str(tmp_path / "out")]
+    words = ["no_config.py", "no.pth", *folders, "--query-modality", "infrared"]
+    with pytest.raises(UnreadableImageError, match=r"^3 images.*c\.heic.*broken\.png.*deep\.png.*--skip-unreadable"):
+        load_tool("rank").main(words)
+    with pytest.raises(UnreadableImageError) as found:
+        load_tool("rank").main([*words, "--depth-range", "0", "4095"])
+    assert len(found.value.unreadable) == 2 and "deep.png" not in str(found.value)

@@ -13,6 +13,7 @@ from torchvision.models import VisionTransformer as TorchvisionTransformer
 from mscmreid.models import VisionTransformer
 from mscmreid.models.backbones.pretrained import load_imagenet_state
 from mscmreid.models.backbones.vit import resize_positions
+from mscmreid.structures import Rows
 
 SMALL = dict(patch=8, stride=6, out_channels=16, depth=2, num_heads=2)
 ADDRESS = "https://example.org/weights/tiny-0badcafe.pth"
@@ -25,8 +26,8 @@ def small(init_cfg: dict | str | None = None, **options) -> VisionTransformer:
 
 
 def tokens(net: VisionTransformer, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return net.eval()({"visible": images}, range(len(images)))[0]["tokens"]
+    number = torch.arange(len(images))
+    return net.eval()({"visible": images}, Rows.make(number, "visible", 0, number))[0]["tokens"].detach()
 
 
 def of_torchvision(seed: int = 0, side: int = 24) -> TorchvisionTransformer:
@@ -115,7 +116,8 @@ def test_the_transformer_equals_its_loops() -> None:
 def test_pixels_in_no_patch_are_not_read_and_all_others_are() -> None:
     net = small(image_size=(33, 23)).double()  # patches end at row 32 and column 20
     images = torch.randn(1, 3, 33, 23, dtype=torch.float64, requires_grad=True)
-    net.eval()({"visible": images}, range(1))[0]["tokens"].square().sum().backward()
+    number = torch.zeros(1, dtype=torch.int64)
+    net.eval()({"visible": images}, Rows.make(number, "visible", 0, number))[0]["tokens"].square().sum().backward()
     read = images.grad[0].abs().amax(0) > 0
     assert read[:32, :20].all() and not read[32:].any() and not read[:, 20:].any()
 

@@ -103,7 +103,8 @@ def test_evaluation_features_equal_the_released_ones(golden, deviation, small):
         if small and modality == "infrared":
             continue
         with torch.no_grad():
-            tokens = model.backbone({modality: torch.from_numpy(images)}, range(2))[0]
+            rows = Rows.make(torch.arange(2), modality, 0, torch.arange(2))
+            tokens = model.backbone({modality: torch.from_numpy(images)}, rows)[0]
             outputs = model.neck(tokens, None)
         kind = f"{modality}_small_cls" if small else f"{modality}_cls"
         assert deviation("pmt, evaluation: class token", outputs["feat_pool"], reference[f"eval_{kind}"]) < 1e-4

@@ -13,9 +13,10 @@ from made_up_people import made_up_queries, people_of_ap
 
 import mscmreid.statistics
 from mscmreid.statistics import MEASURES, PeopleValues, intervals
-from mscmreid.statistics.intervals import ends, student_quantile, student_tail
+from mscmreid.statistics.intervals import ends
 from mscmreid.statistics.people import over_draws
 from mscmreid.statistics.resampling import Chance, mean_of, resample_people
+from mscmreid.statistics.student import student_quantile, student_tail
 
 
 def slow_measures(queries, counts=None):
@@ -89,12 +90,13 @@ def test_beside_scipy_where_every_person_has_one_query():
     assert [ours.low, ours.high] == pytest.approx(list(theirs.confidence_interval), abs=0.12 * error)
 
 
-@pytest.mark.parametrize("df", [3, 4, 7.5, 49, 1000])
+@pytest.mark.parametrize("df", [1, 2, 4, 7.5, 49, 1000, 1e5])
 def test_students_t_beside_scipy(df):
     t = pytest.importorskip("scipy.stats").t
-    for prob in (0.8, 0.95, 0.975, 0.995):
-        assert student_quantile(prob, df) == pytest.approx(t.ppf(prob, df), rel=0.02 if df < 5 else 0.005)
-        assert student_tail(student_quantile(prob, df), df) == pytest.approx(1 - prob, rel=1e-9)
+    assert student_tail(0.0, df) == pytest.approx(0.5)
+    for prob in (0.6, 0.95, 0.975, 0.9999):
+        assert student_quantile(prob, df) == pytest.approx(t.ppf(prob, df), rel=1e-9)
+        assert student_tail(t.ppf(prob, df), df) == pytest.approx(1 - prob, rel=1e-8)
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():

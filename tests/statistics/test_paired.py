@@ -83,6 +83,9 @@ def test_other_people_or_queries_are_refused():
     others = PeopleValues.of_queries(**{**queries, "pid": queries["pid"] + 1})
     with pytest.raises(ValueError, match="the same people on both sides"):
         compare_people(values, others)
+    alone = people_of_ap(np.array([[40.0, 60.0]]), np.array([5, 5]))
+    with pytest.raises(ValueError, match="two people or more"):
+        compare_people(alone, alone)
     fewer = {**queries, "first_rank": np.where(np.arange(len(queries["pid"])) == 0, 0, queries["first_rank"])}
     with pytest.raises(ValueError, match="same queries and gallery draws"):
         compare_people(values, PeopleValues.of_queries(**fewer))

@@ -111,10 +111,14 @@ def test_three_systems_are_corrected_for_their_number(tool, files, tmp_path, cap
 
 def test_what_differs_is_named(tool, files, tmp_path):
     good = f"{files}/good_0.npz"
-    table = toy_table(num_ids=11)
-    table.save(tmp_path / "fewer.npz")
-    with pytest.raises(ValueError, match="their queries differ: 48 and 44"):
+    toy_table(num_ids=11).save(tmp_path / "fewer.npz")
+    with pytest.raises(ValueError, match=r"not_standard .*44 of 3,803 queries"):
         tool.main([good, f"{tmp_path}/fewer.npz", "--dataset", "sysu"])
+    table = toy_table(num_ids=12)
+    table.path[table.path.index("cam3/0001/0002.png")] = "cam3/0001/0003.png"
+    table.save(tmp_path / "renamed.npz")
+    with pytest.raises(ValueError, match=r"their queries differ: 48 and 48, 2 images .*first: cam3/0001/0002\.png"):
+        tool.main([good, f"{tmp_path}/renamed.npz", "--dataset", "sysu"])
     table = toy_table(num_ids=12)
     table.meta["split"] = "val"
     table.save(tmp_path / "other.npz")

@@ -281,5 +281,6 @@ def test_a_map_has_every_image_of_the_protocols_and_says_what_it_leaves_out(html
     assert sorted(data["tile"]) == list(range(len(used))) and data["sprite"]["id"] == "sprite-1"
     part = map_part(table.matrix("feat_bn"), table, used, "pca", Thumbnails(table, root), most=10)
     assert "10 images of" in part["told"] and len(part["map"]["data"]["x"]) == 10
+    assert map_part(table.matrix("feat_bn"), table, used[:3], "pca", Thumbnails(table, root))["map"] is None
     few = Thumbnails(table, root).sprite(used, most=4)
     assert sorted(few[1].values()) == [0, 1, 2, 3] and few[0]["columns"] == 4

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.interruption import kept_when_interrupted
+from mscmreid.openmmlab_options import add_config_switches
 
 TOOLS = Path(__file__).resolve().parents[1]
 ALL_SPLITS = list(range(1, 11))
@@ -64,6 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="config that the others are compared with, in a paired test; CONFIG=NAME: another one for that config",
     )
     parser.set_defaults(cfg_options_texts=[])
+    add_config_switches(
+        parser.add_argument_group("as in other OpenMMLab projects"), "--auto-scale-lr", "--deterministic"
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--print-commands", action="store_true", help="print a command for each run, run nothing")
     only.add_argument("--table-only", action="store_true", help="write the table of what is finished, run nothing")

@@ -1,6 +1,6 @@
 """Is the difference real: systems against each other on the same queries.
 
-python tools/analysis_tools/compare.py A.npz B.npz --dataset sysu --out compare.png
+python tools/analysis_tools/compare.py A.npz B.npz --dataset sysu --out AB.png --data-root data/SYSU-MM01
 python tools/analysis_tools/compare.py --system mscm=runs/mscm_*.npz --system agw=runs/agw_*.npz --dataset sysu
 python tools/analysis_tools/compare.py work_dirs/ablate/mscm_synthetic work_dirs/ablate/agw_synthetic
 

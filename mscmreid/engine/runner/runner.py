@@ -13,6 +13,7 @@ from typing import Any
 
 import mmengine
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_distributed, master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import LoggerHook
@@ -38,6 +39,7 @@ from mscmreid.engine.runner.checkpoint import (
     write_checkpoint,
 )
 from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
+from mscmreid.engine.runner.config_check import check_config
 from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
@@ -47,6 +49,7 @@ from mscmreid.engine.runner.processes import (
     start_method,
 )
 from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
+from mscmreid.engine.runner.run_config import plain_config, spread_shared
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.engine.runner.train_loops import random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
@@ -75,6 +78,26 @@ class ReIDRunner(Runner):
     initial_weights: str | None = None
     """What training started from: the ImageNet weights that the model's parts loaded, or 'random'; as it stands in
     checkpoints, and None where a checkpoint does not say."""
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict) -> ReIDRunner:  # type: ignore[override]
+        """MMEngine's, for a config as it comes out of its file too: short names are spread, mistakes told.
+
+        Args:
+            cfg: without ``work_dir`` the run goes to ``work_dirs/<name of the config>``.
+
+        Raises:
+            ValueError: see :func:`mscmreid.engine.runner.config_check.check_config`; the training has stages.
+        """
+        plain, _ = plain_config(cfg if isinstance(cfg, Config) else Config(dict(cfg)))
+        spread_shared(plain)
+        check_config(plain)
+        if plain.get("stages"):
+            raise ValueError("a training in stages is several runs: start it by mscmreid.apis.train(cfg)")
+        plain.setdefault("default_scope", "mscmreid")
+        if plain.get("work_dir") is None:
+            plain.work_dir = os.path.join("work_dirs", Path(plain.filename or "run").stem)
+        return super().from_cfg(plain)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Memory, threads, workers, process group; then MMEngine's own set-up."""
@@ -347,8 +370,9 @@ class ReIDRunner(Runner):
         position: dict[str, Any] = (
             dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
         )
-        if meta is None and not by_epoch and (batch := getattr(self.train_loop, "batch", 0)):
-            position |= dict(batches=batch, random_states=[random_state()])  # MMEngine's hook: of this process
+        batch = 0 if by_epoch else getattr(self.train_loop, "batch", 0)
+        if batch and "batches" not in (meta or {}):  # MMEngine's hook: of this process
+            position |= dict(batches=batch, random_states=[random_state()])
         checkpoint: dict[str, Any] = dict(
             meta=position
             | dict(meta or {})
