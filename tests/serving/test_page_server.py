@@ -18,11 +18,11 @@ from PIL import Image
 pytest.importorskip("fastapi", reason="needs the extra serve")
 httpx = pytest.importorskip("httpx", reason="needs the extra test")
 
-from fastapi.testclient import TestClient
+from fastapi.testclient import TestClient  # noqa: E402
 
-from mscmreid.serving.app import Limits, make_app, shown_name
-from mscmreid.serving.guard import SECURITY, is_loopback
-from mscmreid.serving.marks import COLUMNS, Marks
+from mscmreid.serving.app import Limits, make_app, shown_name  # noqa: E402
+from mscmreid.serving.guard import SECURITY, is_loopback  # noqa: E402
+from mscmreid.serving.marks import COLUMNS, Marks  # noqa: E402
 
 OWN = {"X-Mscmreid": "1"}
 LIMITS = Limits(megabytes=0.2, megapixels=0.1)
