@@ -56,10 +56,10 @@ def main(argv: list[str] | None = None) -> None:
     check_free(args.out, "rankings*", args.overwrite)
     intake = Intake.with_depth(args.depth_range)
     unreadable: dict[str, str] = {}
-    sides = [image_files(sources, unreadable) for sources in (args.query, args.gallery)]
     for source in map(Path, (*args.query, *args.gallery)):
         if source.is_dir() and args.out.resolve().is_relative_to(source.resolve()):
             raise ValueError(f"--out {args.out} lies in {source}: its pictures would be images of the next run")
+    sides = [image_files(sources, unreadable) for sources in (args.query, args.gallery)]
     check_separate(*sides)
     if unreadable and not args.skip_unreadable:  # all at once, and before any feature is made
         raise unreadable_images({**unreadable, **check_images([file.path for side in sides for file in side], intake)})

@@ -307,8 +307,8 @@ def info(args: argparse.Namespace) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {_number(count)}" for key, count in value.items()) or "none"
         elif isinstance(value, list):
-            value = ", ".join(map(str, value)) or "none"
-        print(f"{name.replace('_', ' '):<18} {_number(value)}")
+            value = ", ".join(map(str, value))
+        print(f"{name.replace('_', ' '):<18} {'none' if value in ('', None) else _number(value)}")
     print(
         f"{'encoder':<18} {identity.get('model')}, {identity.get('feature')}, weights {identity['weights_sha256'][:12]}"
     )

@@ -465,9 +465,10 @@ class Gallery:
             calibration=NOT_CALIBRATED
             if self.calibration is None
             else {
-                kind: f"threshold {means.threshold:.4f} for {means.wished:g} false matches; {self.calibration.source}"
+                kind: f"threshold {means.threshold:.4f} for {means.wished:g} false matches"
                 for kind, means in self.calibration.kinds.items()
             },
+            calibrated_from="" if self.calibration is None else self.calibration.source,
             bytes=sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             identity=manifest.identity,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 TINY = 1e-300
@@ -12,6 +13,7 @@ def student_tail(t: float, df: float) -> float:
     return 0.5 * beta_share(df / 2, 0.5, df / (df + t * t))
 
 
+@functools.lru_cache(maxsize=256)
 def student_quantile(prob: float, df: float) -> float:
     """The t below which a share of 0.5 <= ``prob`` < 1 lies."""
     low, high = 0.0, 1.0

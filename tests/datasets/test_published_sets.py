@@ -69,6 +69,7 @@ class TestSYSU:
             data_root=str(sysu),
             resize="Lanczos",
             num_classes=3,
+            people={"SYSU-MM01": [1, 2, 4]},
         )
 
     def test_subset_restricts_rows(self, sysu):

@@ -87,7 +87,7 @@ def test_a_checkpoint_of_mmengines_hook_by_iterations_is_gone_on_from(toy_config
 
 
 @pytest.mark.parametrize("option", ["save_best", "monitor"])
-@pytest.mark.parametrize("measure", ["reid/MAP", "reid/all/feat_bn/mAPP"])
+@pytest.mark.parametrize("measure", ["reid/MAP", "reid/all/feat_bn/mAPx"])
 def test_a_measure_that_is_not_measured_is_told_before_the_first_batch(toy_config, option, measure):
     cfg = toy_config(**ONE)
     cfg.custom_hooks = [*cfg.custom_hooks, dict(type=BeforeFirstBatch)]

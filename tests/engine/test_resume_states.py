@@ -49,6 +49,7 @@ ALTERED: dict[str, Callable[[dict], object]] = dict(
     rate_is_negative=lambda c: c["optimizer"]["param_groups"][0].update(lr=-1.0),
     rate_is_text=lambda c: c["optimizer"]["param_groups"][0].update(lr="0.1"),
     no_rate=lambda c: c["optimizer"]["param_groups"][0].pop("lr"),
+    rate_is_huge=lambda c: c["optimizer"]["param_groups"][0].update(lr=10**30),
     momentum_is_infinite=lambda c: c["optimizer"]["param_groups"][0].update(momentum=float("inf")),
     state_of_nobody=lambda c: c["optimizer"]["state"].update({99: {}}),
     state_is_a_list=lambda c: c["optimizer"].update(state=[]),
@@ -118,6 +119,14 @@ def test_an_optimizer_of_other_parameters_is_named():
     other = torch.optim.SGD(nn.Linear(4, 5).parameters(), lr=0.1)
     with pytest.raises(ValueError, match=r"parameter 0 has the shape \(3, 4\), the parameter \(5, 4\)"):
         check_optimizer_fits(state, other.param_groups, "f")
+    same = torch.optim.SGD(nn.Linear(4, 3).parameters(), lr=0.1).param_groups
+    for change in (dict(momentum_buffer=torch.tensor(1.0)), dict(momentum_buffer=1.0)):
+        with pytest.raises(ValueError, match=r"momentum_buffer of parameter 0 has the shape \(\)"):
+            check_optimizer_fits(dict(state, state={**state["state"], 0: change}), same, "f")
+    for change in (dict(momentum=None), dict(momentum="x")):
+        group = {**state["param_groups"][0], **change}
+        with pytest.raises(ValueError, match="group 0 of the optimizer has momentum="):
+            check_optimizer_fits(dict(state, param_groups=[group]), same, "f")
     with pytest.raises(ValueError, match="1 groups with 2 parameters, the config makes one of 1 groups with 1"):
         check_optimizer_fits(state, torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1).param_groups, "f")
 

@@ -116,7 +116,7 @@ def gallery(tmp_path_factory):
     yield gallery, lambda: add(paths[540:], "visible")
 
 
-@pytest.mark.parametrize("name", ["faiss:flat", "milvus:flat"])
+@pytest.mark.parametrize("name", ["faiss:flat", pytest.param("milvus:flat", marks=pytest.mark.slow)])
 def test_other_exact_engines_give_the_same_lists_with_every_filter(name, gallery, monkeypatch):
     pytest.importorskip({"faiss:flat": "faiss", "milvus:flat": "milvus_lite"}[name])
     gallery, add_more = gallery

@@ -61,6 +61,7 @@ def files(tmp_path, monkeypatch):
 
 TRAIN = [CONFIG, "--cfg-options"]
 RANK = ["--query", "a", "--gallery", "b", "--query-modality", "visible", "--out", "out"]
+LOOK = ["--query", "a/1.png", "--query-modality", "infrared", "--gallery", "b", "--out", "out"]
 MISTAKES = [
     ("train", ["absent.py"], "absent.py"),
     ("train", ["mscm_synthetc"], "close to it: mscm_synthetic"),
@@ -100,7 +101,7 @@ MISTAKES = [
     ("eval_features", ["absent.npz"], "absent.npz"),
     ("eval_features", ["text.npz"], "text.npz"),
     ("eval_features", ["columns.npz"], "columns.npz"),
-    ("report", ["text.json", "out.html"], "text.json is not JSON"),
+    ("report", ["text.json", "out.html"], "text.json: cannot be read as a results file (JSON)"),
     ("report", ["absent.json", "out.html"], "absent.json"),
     ("prepare_data", ["absent.py"], "absent.py"),
     ("prepare_data", [CONFIG], "data/synthetic"),
@@ -110,6 +111,14 @@ MISTAKES = [
     ("analysis_tools/ablate", ["absent.py"], "absent.py"),
     ("analysis_tools/ablate", [CONFIG, "--cfg-options", "randomness.seed=1"], "--seeds"),
     ("analysis_tools/ablate", [CONFIG, "--table-only", "--cfg-options", "train_cfg.max_epochs=x"], "max_epochs"),
+    ("export", [CONFIG, "absent.pth"], "absent.pth"),
+    ("export", ["absent.py", "text.pth"], "absent.py"),
+    ("search", ["info", "absent"], "absent"),
+    ("search", ["create", "new", CONFIG, "text.pth"], "text.pth"),
+    ("analysis_tools/compare", ["absent.npz", "text.npz"], "absent.npz"),
+    ("analysis_tools/compare", ["a=text.json", "b=text.json"], "text.json"),
+    ("analysis_tools/explain", [CONFIG, "absent.pth", *LOOK], "absent.pth"),
+    ("analysis_tools/explain", [CONFIG, "text.pth", *LOOK], "text.pth"),
     ("analysis_tools/model_info", ["absent.py"], "absent.py"),
     ("analysis_tools/model_info", [*TRAIN, "model.backbone.depth=text"], "option model.backbone.depth"),
     ("analysis_tools/results_table", ["absent.json"], "absent.json"),

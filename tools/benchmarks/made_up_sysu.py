@@ -54,7 +54,13 @@ def make_sysu(root: Path, share: float = 1.0, num_photos: int = 40) -> Path:
 
 
 def build_hollow_cache(
-    path: str, rows: Sequence[ImageRow], data_root: str, size: tuple[int, int], num_workers: int, resize: object
+    path: str,
+    rows: Sequence[ImageRow],
+    data_root: str,
+    size: tuple[int, int],
+    num_workers: int,
+    resize: object,
+    intake: object,
 ) -> None:
     """Stands in for the cache's builder: a file of the full length without content (it takes no room on the disk)."""
     with open(path, "xb") as file:

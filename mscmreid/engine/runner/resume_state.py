@@ -17,6 +17,7 @@ from mscmreid.gate import DamagedFileError
 from mscmreid.torch_files import some
 
 LARGEST = 2**53
+LARGE = 1e6  # no rate, momentum or decay comes near
 REMEDY = "Resume from an earlier epoch_*.pth (--resume FILE), or start from its weights (--cfg-options load_from=FILE)"
 
 
@@ -57,14 +58,25 @@ def check_optimizer_fits(optimizer: Mapping[str, Any], groups: Sequence[Mapping[
             f"{source} has an optimizer of {len(told)} groups with {sum(told)} parameters, the config makes one of "
             f"{len(own)} groups with {sum(own)}: resume with the config that it was made with"
         )
+    for place, (group, like) in enumerate(zip(optimizer["param_groups"], groups, strict=True)):
+        for name, value in like.items():
+            if isinstance(value, float) and name != "initial_lr" and not isinstance(group.get(name), int | float):
+                raise ValueError(
+                    f"{source}: group {place} of the optimizer has {name}={group.get(name)!r}, the config makes one "
+                    f"with {value!r}: resume with the config that it was made with"
+                )
     numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
     parameters = [parameter for group in groups for parameter in group["params"]]
-    for number, parameter in zip(numbers, parameters, strict=True):
-        for name, value in optimizer["state"].get(number, {}).items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+    entries = [optimizer["state"].get(number, {}) for number in numbers]
+    of_shape = {name for e in entries for name, value in e.items() if isinstance(value, Tensor) and value.dim()}
+    for number, entry, parameter in zip(numbers, entries, parameters, strict=True):
+        for name in of_shape & set(entry):
+            value = entry[name]
+            if value is not None and getattr(value, "shape", ()) != parameter.shape:
                 raise ValueError(
-                    f"{source}: the optimizer's {name} of parameter {number} has the shape {tuple(value.shape)}, the "
-                    f"parameter {tuple(parameter.shape)}: resume with the config that it was made with"
+                    f"{source}: the optimizer's {name} of parameter {number} has the shape "
+                    f"{tuple(getattr(value, 'shape', ()))}, the parameter {tuple(parameter.shape)}: resume with the "
+                    "config that it was made with"
                 )
 
 
@@ -162,7 +174,7 @@ def _optimizer_problems(optimizer: object, has_stepped: bool) -> Iterator[str]:
         numbers += params
         if not _is_number(group.get("lr")) or group["lr"] < 0:
             yield f"group {place} of the optimizer has the learning rate {group.get('lr')!r}"
-        strange = [k for k, v in group.items() if isinstance(v, float) and not math.isfinite(v)]
+        strange = [k for k, v in group.items() if isinstance(v, int | float) and k != "params" and not abs(v) < LARGE]
         if strange:
             yield f"group {place} of the optimizer has {strange[0]}={group[strange[0]]!r}"
     if len(set(numbers)) < len(numbers):
