@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def own_handlers():
-    """Handlers as they were, after the test."""
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    """The test begins without a listener, whatever tools ran before in this process; handlers as they were after it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in interruption.SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 from mscmreid.apis import load_config, train
 from mscmreid.engine.runner import ownership
@@ -64,6 +65,7 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys)
     def no_locks(*_, **__):
         raise NotImplementedError("no flock")
 
+    MMLogger._instance_dict.clear()  # an older logger would write to the stream of an older test
     monkeypatch.setattr(ownership.FileLock, "acquire", no_locks)
     with owned(tmp_path):
         pass

@@ -119,7 +119,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in ('torch', 'torchvision', 'mmengine', 'onnx', 'matplotlib'):
-            raise ModuleNotFoundError('blocked: ' + name)
+            raise ModuleNotFoundError('blocked: ' + name, name=name)
 sys.meta_path.insert(0, Blocker())
 import numpy as np
 from mscmreid.retrieval.exported import ExportedEncoder

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import CONFIGS, Report, fastest, markdown_table
+from measuring import CONFIGS, Report, fastest, markdown_table, matmul_rate
 
 from mscmreid.apis import init_model, load_config
 from mscmreid.apis.export import export
 from mscmreid.evaluation import FeatureTable, build_protocol, evaluate
+from mscmreid.experiments.costs import model_info
 from mscmreid.intake import PUBLISHED, find_images
 from mscmreid.models.exportable import ExportableModel
 from mscmreid.registry import DATASETS
@@ -71,7 +72,8 @@ def speeds(model: Any, encoders: list[ExportedEncoder], repeats: int) -> list[fl
 
 def exported(quick: bool, threads: int) -> Report:
     """MSCMNet at 384 x 192 as exported files, a mixed batch of 8 from uint8 pixels to unit features. Plain: the same in
-    eager torch with folded batch norms. Images a second of processor time, so that a busy machine disturbs less."""
+    eager torch with folded batch norms. Images a second of processor time, so that a busy machine disturbs less. Bound:
+    eager torch's float32 matrix product."""
     torch.set_num_threads(threads)
     cfg = load_config(CONFIGS / "mscm_sysu.py", {"model.backbone.init_cfg": None})
     noise = np.random.default_rng(1).integers(0, 256, (8, 384, 192, 3), dtype=np.uint8)
@@ -80,9 +82,11 @@ def exported(quick: bool, threads: int) -> Report:
         encoders = [ExportedEncoder(path, num_threads=threads) for path in files.values()]
         found = speeds(init_model(cfg, None, "cpu"), encoders, 2 if quick else 5)
         report = Report(notes=[f"{threads} threads; random weights."])
-        report.figure("eager", found[0], "images/s")
+        bound = matmul_rate() / model_info(cfg).inference_flops
+        beside = dict(bound=bound, bound_is="float32 matrix product")
+        report.figure("eager", found[0], "images/s", **beside)
         for (runtime, precision), path, rate in zip(files, files.values(), found[1:], strict=True):
-            report.figure(f"{runtime}, {precision}, {size_of(path):.0f} MB", rate, "images/s", found[0])
+            report.figure(f"{runtime}, {precision}, {size_of(path):.0f} MB", rate, "images/s", found[0], **beside)
     return report
 
 
