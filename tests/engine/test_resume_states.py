@@ -56,6 +56,8 @@ ALTERED: dict[str, Callable[[dict], object]] = dict(
     state_lacks_a_part=lambda c: c["optimizer"]["state"].update({0: {}}),
     momentum_is_nan=lambda c: c["optimizer"]["state"][0]["momentum_buffer"].fill_(float("nan")),
     momentum_is_whole=lambda c: c["optimizer"]["state"][0].update(momentum_buffer=torch.ones(3, 4).long()),
+    momentum_is_a_number=lambda c: c["optimizer"]["state"][0].update(momentum_buffer=0),
+    momentum_is_gone=lambda c: c["optimizer"]["state"][0].update(momentum_buffer=None),
     momentum_is_text=lambda c: c["optimizer"]["state"][0].update(momentum_buffer="x"),
     optimizer_is_none=lambda c: c.update(optimizer=None),
     epoch_is_text=lambda c: c["meta"].update(epoch="1"),

@@ -60,7 +60,9 @@ def check_optimizer_fits(optimizer: Mapping[str, Any], groups: Sequence[Mapping[
         )
     for place, (group, like) in enumerate(zip(optimizer["param_groups"], groups, strict=True)):
         for name, value in like.items():
-            if isinstance(value, float) and name != "initial_lr" and not isinstance(group.get(name), int | float):
+            number = isinstance(value, int | float) and not isinstance(value, bool) and name != "initial_lr"
+            switch = value is None or isinstance(value, bool)  # one that a newer torch has may not be there
+            if not isinstance(group.get(name), (int | float) if number else (bool | None) if switch else object):
                 raise ValueError(
                     f"{source}: group {place} of the optimizer has {name}={group.get(name)!r}, the config makes one "
                     f"with {value!r}: resume with the config that it was made with"
@@ -193,5 +195,7 @@ def _optimizer_problems(optimizer: object, has_stepped: bool) -> Iterator[str]:
         for name, value in entry.items():
             if isinstance(value, Tensor) and not (value.is_floating_point() and bool(torch.isfinite(value).all())):
                 yield f"the optimizer's {name} of parameter {number} has values that are not finite floats"
-            elif value is not None and not isinstance(value, Tensor) and not _is_number(value):
+            elif isinstance(value, Tensor) or (name == "step" and _is_number(value)):
+                continue
+            elif value is not None or (has_stepped and keeps_state):
                 yield f"the optimizer's {name} of parameter {number} is {value!r}"
