@@ -17,7 +17,7 @@ from mscmreid import __version__
 from mscmreid.apis.config import config_hash, load_config
 from mscmreid.apis.inference import init_model
 from mscmreid.evaluation.features import feature_parts
-from mscmreid.fileio import sha256_of, written_atomically
+from mscmreid.fileio import sha256_of
 from mscmreid.intake import Intake
 from mscmreid.models.exportable import ExportableModel
 from mscmreid.retrieval.encoder import model_identity
@@ -70,16 +70,25 @@ def export(
     network = ExportableModel(model, feature_parts(feature)).eval()  # type: ignore[arg-type]
     description = _describe(model, network, checkpoint, feature, precision)
     program = trace(network)
-    with written_atomically(out) as temporary:
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        made = Path(folder, "files", out.name)
+        made.parent.mkdir()
         if format == "torch":
-            torch.export.save(program, temporary, extra_files={f"{KEY}.json": description.to_json()})
+            torch.export.save(program, made, extra_files={f"{KEY}.json": description.to_json()})
         else:
-            _write_graph(program, description, temporary, Path(out), format, calibration or {})
-    if format != "torch" and precision == "float32":
-        worst = _deviation(network, ExportedEncoder(out))
-        print_log(f"largest difference to the model's features: {worst:.1e}", "current")
-        if not worst <= PARITY:
-            raise RuntimeError(f"{out} gives features up to {worst:.1e} off the model's, {PARITY:g} is allowed")
+            _write_graph(program, description, made, format, calibration or {})
+        if format != "torch" and precision == "float32":
+            worst = _deviation(network, ExportedEncoder(made))
+            print_log(f"largest difference to the model's features: {worst:.1e}", "current")
+            if not worst <= PARITY:
+                raise RuntimeError(
+                    f"the file's features are up to {worst:.1e} off the model's, {PARITY:g} is allowed: {out} was not "
+                    "written"
+                )
+        for file in sorted(made.parent.iterdir(), key=lambda file: file.name == out.name):  # what it refers to first
+            file.replace(out.with_name(file.name))
     return description
 
 
@@ -147,7 +156,6 @@ def _describe(
 def _write_graph(
     program: torch.export.ExportedProgram,
     description: Description,
-    temporary: Path,
     out: Path,
     format: str,
     calibration: Mapping[str, Sequence[str | Path]],
@@ -172,7 +180,7 @@ def _write_graph(
     assert made is not None
     model = made.model_proto
     onnx.helper.set_model_props(model, {KEY: description.to_json()})
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=out.parent.parent) as folder:
         path = Path(folder, "model.onnx")
         onnx.save(model, path)
         if description.precision == "int8":
@@ -180,7 +188,7 @@ def _write_graph(
         if format == "onnx":
             if description.precision == "float16":
                 onnx.save(halve_weights(onnx.load(path)), path)
-            path.replace(temporary)
+            path.replace(out)
             return
         import openvino
 
@@ -189,7 +197,7 @@ def _write_graph(
         weights = Path(folder, "model.bin")
         openvino.save_model(converted, weights.with_suffix(".xml"), compress_to_fp16=description.precision == "float16")
         weights.replace(out.with_suffix(".bin"))
-        weights.with_suffix(".xml").replace(temporary)
+        weights.with_suffix(".xml").replace(out)
 
 
 def halve_weights(model: Any) -> Any:

@@ -88,6 +88,15 @@ def test_features_and_identity_are_those_of_the_model_for_images_of_any_size(agw
     assert exported.encode([], "visible").shape == (0, exported.dim)
 
 
+def test_a_file_that_differs_from_the_model_is_not_written_and_what_was_there_stays(agw, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[export.__module__], "_deviation", lambda *_: 2 * PARITY)
+    (tmp_path / "person.onnx").write_text("of yesterday")
+    with pytest.raises(RuntimeError, match="was not written"):
+        export(*agw[:2], tmp_path / "person.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["person.onnx"]
+    assert (tmp_path / "person.onnx").read_text() == "of yesterday"
+
+
 def test_the_file_says_what_made_it(agw):
     from mscmreid.fileio import sha256_of
 
