@@ -17,8 +17,6 @@ from typing import Any, BinaryIO
 MIB = 1 << 20
 MAX_TEXT = 256 * MIB
 """Most bytes of a text file (JSON, CSV, a list) that is read whole."""
-MAX_PIXELS = 1 << 26
-"""Most pixels (67 million: 8192 x 8192) of an image that is decoded; no camera's picture of a person comes near."""
 REMEDY = "Get it again from where it came from, or make it anew"
 
 
