@@ -45,8 +45,14 @@ class ConfigOptions(argparse.Action):
                 raise argparse.ArgumentError(self, f"expected KEY=VALUE, found {text!r}")
             try:
                 parsed[key] = DictAction._parse_iterable(value)
-            except (AssertionError, ValueError, SyntaxError) as error:
+            except (AssertionError, ValueError, SyntaxError, RecursionError) as error:
                 raise argparse.ArgumentError(self, f"{key}: cannot read {value!r}: {error}") from error
+            if "dict(" in value:  # MMEngine has no way to write one here, and would go on with its text
+                raise argparse.ArgumentError(
+                    self,
+                    f"{key}: a dict cannot be written here, found {value!r}: set one option of it as "
+                    f"{key}.OPTION=VALUE, or write a config with _base_ and the difference",
+                )
             texts.append(text)
         setattr(namespace, self.dest, parsed)
         setattr(namespace, f"{self.dest}_texts", texts)

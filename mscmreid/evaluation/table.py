@@ -155,5 +155,5 @@ def check_comparable(first: Result, second: Result, names: tuple[str, str] = ("t
     if differing:
         raise ValueError(
             f"results of different protocols cannot stand in one column: they differ in {'; '.join(differing)}. "
-            "Choose what to compare, e.g. --where lineage=agw"
+            "Choose those of one protocol (of results_table.py, --where lineage=agw and the like)"
         )

@@ -41,7 +41,7 @@ def test_testing_without_the_checkpoint_fails_and_says_what_is_missing(environme
     config = config_file(toy_config, tmp_path / "run")
     done = call(environment, sys.executable, ROOT / "tools" / "test.py", config, "none.pth")
     assert done.returncode == 1
-    assert done.stderr == "error: checkpoint: expected a file at none.pth, found none\n"
+    assert done.stderr == "error: expected a checkpoint at none.pth, found no file\n"
 
 
 @pytest.mark.slow

@@ -72,8 +72,8 @@ def speeds(model: Any, encoders: list[ExportedEncoder], repeats: int) -> list[fl
 
 def exported(quick: bool, threads: int) -> Report:
     """MSCMNet at 384 x 192 as exported files, a mixed batch of 8 from uint8 pixels to unit features. Plain: the same in
-    eager torch with folded batch norms. Images a second of processor time, so that a busy machine disturbs less. Bound:
-    eager torch's float32 matrix product."""
+    eager torch with folded batch norms. Images a second of processor time, so that a busy machine disturbs less.
+    Bound: eager torch's float32 matrix product."""
     torch.set_num_threads(threads)
     cfg = load_config(CONFIGS / "mscm_sysu.py", {"model.backbone.init_cfg": None})
     noise = np.random.default_rng(1).integers(0, 256, (8, 384, 192, 3), dtype=np.uint8)

@@ -51,7 +51,7 @@ from mscmreid.engine.runner.processes import (
 from mscmreid.engine.runner.resume_state import check_optimizer_fits, check_resume_state
 from mscmreid.engine.runner.run_config import plain_config, spread_shared
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
-from mscmreid.engine.runner.train_loops import random_state
+from mscmreid.engine.runner.train_loops import ReIDIterTrainLoop, random_state
 from mscmreid.registry import MODEL_WRAPPERS, RUNNERS
 
 
@@ -325,10 +325,11 @@ class ReIDRunner(Runner):
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location="cpu")
         loop = self.train_loop
         if loop.epoch >= loop.max_epochs or loop.iter >= loop.max_iters:
+            length = "max_iters" if isinstance(loop, ReIDIterTrainLoop) else "max_epochs"
             self.logger.warning(
                 f"{filename} is the end of this training ({loop.epoch} epochs, {loop.iter} iterations): nothing is "
-                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg.max_epochs=N "
-                "(the schedule goes on as it ended); to begin anew: --overwrite"
+                "left to train. tools/test.py tests it; to train on: --resume --cfg-options train_cfg."
+                f"{length}=N (the schedule goes on as it ended); to begin anew: --overwrite"
             )
         loop.done = self._resumed_meta.get("batches", 0)
         loop.random_states = self._resumed_meta.get("random_states")
