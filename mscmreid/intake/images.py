@@ -207,7 +207,7 @@ def _eight_bits(values: np.ndarray, kind: str, intake: Intake) -> Image.Image:
     if intake.depth_range is None:
         raise ValueError(
             f"it has mode {kind}, more than 8 bits a channel; convert it to 8 bits first, or say which values become "
-            "black and white (depth_range, --depth-range LOW HIGH or percentiles:1,99; of a gallery, when it is created)"
+            "black and white (depth_range, --depth-range LOW HIGH or percentiles:1,99, of a gallery when it is created)"
         )
     values = values.astype(np.float64)
     finite = values[np.isfinite(values)]

@@ -117,6 +117,7 @@ MISTAKES = [
     ("search", ["create", "new", CONFIG, "text.pth"], "text.pth"),
     ("analysis_tools/compare", ["absent.npz", "text.npz"], "absent.npz"),
     ("analysis_tools/compare", ["a=text.json", "b=text.json"], "text.json"),
+    ("analysis_tools/compare", ["a/F.npz", "b/F.npz"], "two systems would be called 'F', a/F.npz and b/F.npz"),
     ("analysis_tools/explain", [CONFIG, "absent.pth", *LOOK], "absent.pth"),
     ("analysis_tools/explain", [CONFIG, "text.pth", *LOOK], "text.pth"),
     ("analysis_tools/model_info", ["absent.py"], "absent.py"),
@@ -143,6 +144,13 @@ def test_every_tool_has_the_wrapper_and_mistakes_are_tried_on_it(tool):
     text = (ROOT / "tools" / tool).read_text()
     assert text.rstrip().endswith("run_tool(main)") and "tool_parser(" in text
     assert tool.removesuffix(".py") in {name for name, *_ in MISTAKES}
+
+
+@pytest.mark.parametrize("value", ["[dict(type='EMAHook')]", "[dict(type='ProfilerHook',by_epoch=False)]"])
+def test_a_dict_in_an_option_is_told(capsys, value):
+    with pytest.raises(SystemExit) as end:
+        tool_parser(None, "--cfg-options").parse_args(["--cfg-options", f"custom_hooks={value}"])
+    assert end.value.code == 2 and "custom_hooks: " in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_debug_shows_where_it_happened(capsys, monkeypatch):

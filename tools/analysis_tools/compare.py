@@ -59,9 +59,9 @@ def read_sources(args: argparse.Namespace) -> list[Source]:
         name, pattern = split_name(entry)
         if name is None and entry in args.system:
             raise ValueError(f"--system takes NAME=PATTERN, found {entry!r}")
-        if name is None and system_name(pattern) in patterns:
+        if name is None and (same := system_name(pattern)) in patterns:
             raise ValueError(
-                f"two systems would be called {system_name(pattern)!r}, {patterns[system_name(pattern)][0]} and {pattern}: "
+                f"two systems would be called {same!r}, {patterns[same][0]} and {pattern}: "
                 "name them as NAME=FILE (files of one NAME are trainings of one system)"
             )
         patterns.setdefault(name or system_name(pattern), []).append(pattern)
