@@ -113,10 +113,16 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         action=SetsConfig,
         sets={"randomness.seed": ...},
         dest=argparse.SUPPRESS,
+        metavar="N",
         help="randomness.seed",
     )
     group.add_argument(
-        "--load-from", action=SetsConfig, sets={"load_from": ...}, dest=argparse.SUPPRESS, help="load_from"
+        "--load-from",
+        action=SetsConfig,
+        sets={"load_from": ...},
+        dest=argparse.SUPPRESS,
+        metavar="FILE",
+        help="load_from",
     )
     group.add_argument("--resume-from", dest="resume", default=argparse.SUPPRESS, help="--resume PATH")
     add_instead(group, TRAIN_INSTEAD)
@@ -135,5 +141,11 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
         help="--precision float16",
         default=argparse.SUPPRESS,
     )
-    group.add_argument("--out", action=OutFile, dest=argparse.SUPPRESS, help="--out-json R.json, --out-features F.npz")
+    group.add_argument(
+        "--out",
+        action=OutFile,
+        dest=argparse.SUPPRESS,
+        metavar="FILE",
+        help="--out-json R.json, --out-features F.npz",
+    )
     add_instead(group, TEST_INSTEAD)
