@@ -35,9 +35,10 @@ class BatchFirstAttention(nn.MultiheadAttention):
         weight, bias, split = self.in_proj_weight, self.in_proj_bias, self.embed_dim
         if query is key is value:
             q, k, v = F.linear(query, weight, bias).chunk(3, dim=-1)  # (B, T, E) each
-        elif query is key:
-            q, k = F.linear(query, weight[: 2 * split], bias[: 2 * split]).chunk(2, dim=-1)
-            v = F.linear(value, weight[2 * split :], bias[2 * split :])
+        elif query is key:  # split, not slices: a slice's gradient is copied into zeros
+            (both, alone), (bias_of_both, bias_alone) = (x.split((2 * split, split)) for x in (weight, bias))
+            q, k = F.linear(query, both, bias_of_both).chunk(2, dim=-1)
+            v = F.linear(value, alone, bias_alone)
         else:
             parts = zip((query, key, value), weight.chunk(3), bias.chunk(3), strict=True)
             q, k, v = (F.linear(x, w, b) for x, w, b in parts)

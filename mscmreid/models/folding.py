@@ -74,8 +74,7 @@ def fold_batch_norms(model: nn.Module) -> int:
 def hold_weights(model: nn.Module, dtype: torch.dtype) -> int:
     """Turn the weights that autocast would cast at every call into ``dtype``, in place; for inference under autocast.
 
-    These are the weights of convolutions, linear layers and attentions. Norms keep theirs, and so does what computes in
-    float32 under autocast: a class names those children in ``float32_parts``.
+    Those of :func:`modules_with_cast_weights`.
 
     Args:
         model: in eval mode; of autocast's precision afterwards, so that it has nothing to cast.
@@ -84,13 +83,23 @@ def hold_weights(model: nn.Module, dtype: torch.dtype) -> int:
     Returns:
         How many modules were turned.
     """
-    kept = {id(getattr(m, name)) for m in model.modules() for name in getattr(m, "float32_parts", ())}
-    turned = [m for m in model.modules() if isinstance(m, CAST) and id(m) not in kept]
+    turned = modules_with_cast_weights(model)
     for module in turned:
         for name, parameter in module.named_parameters(recurse=False):
             layout = torch.channels_last if _is_channels_last(parameter) else torch.contiguous_format
             setattr(module, name, nn.Parameter(parameter.to(dtype, memory_format=layout), requires_grad=False))
     return len(turned)
+
+
+def modules_with_cast_weights(model: nn.Module) -> list[nn.Module]:
+    """Convolutions, linear layers and attentions, whose weights autocast casts.
+
+    What computes in float32 under autocast, such as the losses, keeps its weights: a class names those children in
+    ``float32_parts``.
+    """
+    parts = [getattr(m, name) for m in model.modules() for name in getattr(m, "float32_parts", ())]
+    kept = {id(m) for part in parts for m in part.modules()}
+    return [m for m in model.modules() if isinstance(m, CAST) and id(m) not in kept]
 
 
 def inference_copy(model: nn.Module, compile: bool = False, dtype: torch.dtype = torch.float32) -> nn.Module:

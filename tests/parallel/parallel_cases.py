@@ -27,6 +27,7 @@ from mscmreid.datasets.samplers import CrossModalityBatchSampler
 from mscmreid.engine.runner.data_parallel import ReIDDistributedDataParallel
 from mscmreid.engine.runner.sync_batch_norm import convert_sync_batch_norm
 from mscmreid.evaluation.metric import VIReIDMetric
+from mscmreid.models import cast_once
 from mscmreid.models.gather import gather_rows, named_columns
 from mscmreid.models.losses import (
     BatchHardTripletLoss,
@@ -213,6 +214,22 @@ def steps(folder: Path) -> dict:
     return {**found, "pmt first stage frozen": one_step("pmt first stage", "frozen")}
 
 
+def half_precision(folder: Path) -> dict:
+    """Gradients of a bfloat16 step with the weights cast together, in several groups, and as autocast casts them."""
+    group, cast_once.GROUP = cast_once.GROUP, 2**12
+    found = {}
+    for name, dtype in (("together", torch.bfloat16), ("one by one", torch.float32)):
+        _, bare = toy_system("mscm")
+        model = ReIDDistributedDataParallel(bare) if rank_and_size()[1] > 1 else bare
+        data = bare.data_preprocessor(batch(), training=True)
+        with cast_once.weights_cast_once(model, dtype), torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = model(**data, mode="loss")
+        (losses["loss_ce"] + losses["loss_qct"]).backward()
+        found[name] = {n: p.grad.clone() for n, p in bare.named_parameters() if p.grad is not None}
+    cast_once.GROUP = group
+    return found
+
+
 def draws(folder: Path) -> dict:
     """This process's rows of the sampler, and its views."""
     _, model = toy_system("mscm")
@@ -373,4 +390,4 @@ def whole_test(folder: Path) -> list:
     return [dict(setting=r.setting, feature=r.feature, values=r.values, queries=r.num_queries) for r in results]
 
 
-CASES = (gathered, metric_losses, batch_norm, draws, steps, metric_of_an_odd_set, whole_test)
+CASES = (gathered, metric_losses, batch_norm, draws, steps, half_precision, metric_of_an_odd_set, whole_test)

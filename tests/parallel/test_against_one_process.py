@@ -103,6 +103,13 @@ def test_after_a_step_both_processes_have_the_same_weights_bitwise(two, name):
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
+def test_weights_cast_together_get_the_gradients_of_autocast_in_both_processes(two):
+    first, second = by_rank(two, "half_precision", "together")
+    assert deviation(first, second) == (0.0, next(iter(first)))
+    for found in by_rank(two, "half_precision"):
+        assert deviation(found["together"], found["one by one"]) < (1e-5, "")  # largest seen: 0
+
+
 def test_the_state_of_a_loss_moves_and_is_that_of_one_process(one, two):
     step = one["steps"]["stateful frozen"]
     assert {"loss_teacher_ce", "loss_teacher_distill"} <= set(step["losses"])

@@ -9,6 +9,7 @@ from toy_models import toy_model, unsettle
 
 from mscmreid.models.attention import BatchFirstAttention
 from mscmreid.models.folding import inference_copy
+from mscmreid.models.plugins.mfa import CrossStageNonLocal
 
 CASTS, LAYOUTS = "aten::_to_copy", "aten::clone"
 
@@ -63,7 +64,7 @@ def test_held_weights_give_what_weights_cast_at_every_call_give(config):
 
 def test_what_computes_in_float32_keeps_its_weights():
     held = inference_copy(toy_model("deen").eval(), dtype=torch.bfloat16)
-    of_attention = [m for m in held.modules() if hasattr(m, "float32_parts")]
+    of_attention = [m for m in held.modules() if isinstance(m, CrossStageNonLocal)]
     assert of_attention
     for module in of_attention:
         assert module.out_conv.weight.dtype is torch.float32

@@ -20,12 +20,14 @@ SIZE = (64, 32)
 NUM = 4  # images a view
 
 
-def toy_model(system: str, config: str | None = None) -> CrossModalReID:
+def toy_model(system: str, config: str | None = None, depth: int | None = None) -> CrossModalReID:
     """A system (of SYSU-MM01's config, or of another ``config``) with a ResNet-18 of an eighth of the width, or a
-    transformer of two blocks, from scratch."""
+    transformer of two blocks, from scratch; ``depth`` if another one is wanted."""
     init_default_scope("mscmreid")
     name = config or f"{system}_sysu.py"
     tiny = TINY_TRANSFORMER if "pmt" in name else {"model.backbone.depth": 18, "model.backbone.base_channels": 8}
+    if depth is not None:
+        tiny = {**tiny, "model.backbone.depth": depth}
     cfg = load_config(CONFIGS / name, {"image_size": SIZE, **tiny})
     cfg.model.backbone.init_cfg = None
     torch.manual_seed(0)

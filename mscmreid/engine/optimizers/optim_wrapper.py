@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mscmreid.models.cast_once import weights_cast_once
 from mscmreid.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -62,10 +63,12 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The forward pass runs in here: autocast, and no gradient exchange between accumulated batches."""
+        """The forward pass runs in here: autocast, with the weights cast once, and no gradient exchange between
+        accumulated batches."""
         dtype = PRECISIONS[self.precision]
         with (
             super().optim_context(model),
+            weights_cast_once(model, dtype),
             torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32),
         ):
             yield

@@ -38,6 +38,7 @@ class ReIDHead(BaseModule):
     """
 
     loss_weights: Tensor
+    float32_parts = ("losses",)
 
     def __init__(
         self,
