@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from mscmreid.models.mixed import keep_sums_in_float32
+
 Pairs = tuple[tuple[str, str], ...]
 
 PAIRS: dict[type[nn.Module], Pairs] = {
@@ -102,12 +104,15 @@ def modules_with_cast_weights(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if isinstance(m, CAST) and id(m) not in kept]
 
 
-def inference_copy(model: nn.Module, compile: bool = False, dtype: torch.dtype = torch.float32) -> nn.Module:
+def inference_copy(
+    model: nn.Module, compile: bool = False, dtype: torch.dtype = torch.float32, mixed: bool = False
+) -> nn.Module:
     """A folded copy of ``model`` in eval mode; the model itself stays as it is.
 
     Args:
         model: any network of this package.
         dtype: of the autocast that it is called in: its weights are held in it, once (:func:`hold_weights`).
+        mixed: keep float32 where half precision shows (:func:`mscmreid.models.mixed.keep_sums_in_float32`).
         compile: also ``torch.compile`` it with frozen weights, which a CPU then reads in its own layout instead of
             laying them out at every call. Needs a C++ compiler. Compiling happens in the first call and takes minutes;
             every other number of images, or of modalities in a call, is compiled anew, so this is for many equal
@@ -115,6 +120,8 @@ def inference_copy(model: nn.Module, compile: bool = False, dtype: torch.dtype =
     """
     copied = copy.deepcopy(model).eval()
     fold_batch_norms(copied)
+    if mixed:
+        keep_sums_in_float32(copied)
     if dtype is not torch.float32:
         hold_weights(copied, dtype)
     if compile:

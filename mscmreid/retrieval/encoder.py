@@ -66,7 +66,8 @@ class ModelEncoder:
         feature: option of :meth:`FeatureTable.matrix`: 'feat_bn', 'feat_pool', 'sum', 'blend=0.1'. A model with
             ``inference.flip`` joins the mirrored images' features.
         intake: how images are read; None: turned upright, no depth range (:class:`mscmreid.intake.Intake`).
-        batch_size, num_workers, precision: see :func:`mscmreid.retrieval.extract.stream_features`.
+        batch_size, num_workers: see :func:`mscmreid.retrieval.extract.stream_features`.
+        precision: 'float32', 'bfloat16', 'float16' or 'mixed' (:mod:`mscmreid.models.mixed`) of the forward pass.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ModelEncoder:
         num_workers: int | None = None,
         precision: str = "float32",
     ) -> None:
-        from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
+        from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, usable_precision
         from mscmreid.evaluation.features import feature_parts
         from mscmreid.models.folding import inference_copy
 
@@ -88,7 +89,8 @@ class ModelEncoder:
         self.intake = intake or Intake()
         self.identity = model_identity(model, feature, precision, self.intake)
         device_type = next(model.parameters()).device.type
-        self.model = inference_copy(model, dtype=PRECISIONS[usable_precision(precision, device_type)])
+        dtype = EXTRACTION_PRECISIONS[usable_precision(precision, device_type, EXTRACTION_PRECISIONS)]
+        self.model = inference_copy(model, dtype=dtype, mixed=precision == "mixed")
         height, width = self.identity["size"]
         self.dim = int(self.encode([np.zeros((height, width, 3), dtype=np.uint8)], "visible").shape[1])
 

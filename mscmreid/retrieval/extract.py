@@ -16,7 +16,7 @@ from torch import nn
 
 from mscmreid.cores import available_cores
 from mscmreid.datasets.loading import Resize, check_size, make_sample
-from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
+from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, usable_precision
 from mscmreid.evaluation import FeatureTable
 from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.intake import decode as decode_image
@@ -62,7 +62,7 @@ def stream_features(
         modality: of all images, or one of each.
         batch_size: images a forward pass.
         num_workers: decoding threads; None: one a core, at most eight.
-        precision: 'float32', 'bfloat16' or 'float16' of the forward pass.
+        precision: 'float32', 'bfloat16' or 'float16' of the forward pass, or 'mixed', where the model is a copy for it.
         on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out and says so in the batch.
         intake: how images are decoded.
 
@@ -78,7 +78,7 @@ def stream_features(
     if len(modalities) != len(images):
         raise ValueError(f"{len(images)} images need as many modalities, found {len(modalities)}")
     device_type = next(model.parameters()).device.type
-    dtype = PRECISIONS[usable_precision(precision, device_type)]
+    dtype = EXTRACTION_PRECISIONS[usable_precision(precision, device_type, EXTRACTION_PRECISIONS)]
     size, resize = check_size(model.image_size), resize_of_test_data(model)  # type: ignore[arg-type]
     for start, decoded in _decoded_batches(images, size, resize, intake, batch_size, num_workers):
         names = [name_of(image, start + i) for i, image in enumerate(images[start : start + len(decoded)])]

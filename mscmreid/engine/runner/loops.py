@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from mmengine.runner import Runner, TestLoop, ValLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mscmreid.engine.optimizers.optim_wrapper import PRECISIONS, usable_precision
+from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, PRECISIONS, usable_precision
+from mscmreid.evaluation.closeness import bfloat16_warning
 from mscmreid.models.folding import inference_copy
 from mscmreid.registry import DATASETS, LOOPS
 
@@ -80,6 +81,7 @@ class _ExtractionLoop:
     """What validation and test share."""
 
     mode: str
+    precisions: Mapping[str, torch.dtype] = PRECISIONS
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class _ExtractionLoop:
         dataloader, evaluator = build_restricted(runner, dataloader, evaluator, check)
         super().__init__(runner, dataloader, evaluator)  # type: ignore[call-arg]
         self.device_type = next(runner.model.parameters()).device.type
-        self.precision = usable_precision(precision, self.device_type)
+        self.precision = usable_precision(precision, self.device_type, self.precisions)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if hasattr(model, "inference"):  # part of every result
             for metric in self.evaluator.metrics:  # type: ignore[attr-defined]
@@ -107,7 +109,7 @@ class _ExtractionLoop:
         """Features of one batch, handed to the metrics."""
         runner, mode = self.runner, self.mode  # type: ignore[attr-defined]
         runner.call_hook(f"before_{mode}_iter", batch_idx=idx, data_batch=data_batch)
-        dtype = PRECISIONS[self.precision]
+        dtype = self.precisions[self.precision]
         with torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32):
             outputs = getattr(self.inference_model(), f"{mode}_step")(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)  # type: ignore[attr-defined]
@@ -131,12 +133,19 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
     """Test: every protocol and trial of the metric over one extraction.
 
     Args:
-        runner, dataloader, evaluator, precision: see :class:`ReIDValLoop`.
+        runner, dataloader, evaluator: see :class:`ReIDValLoop`.
+        precision: as there, or 'mixed': bfloat16, but float32 where its rounding shows
+            (:mod:`mscmreid.models.mixed`). After a test in bfloat16 the log says if the features lie too close together
+            for it.
         fold_batch_norms: extract with a copy of the model whose batch norms are folded into its convolutions; features
             differ from the unfolded model's by rounding.
+
+    Raises:
+        ValueError: an unknown precision; 'mixed' without ``fold_batch_norms``.
     """
 
     mode = "test"
+    precisions = EXTRACTION_PRECISIONS
 
     def __init__(
         self,
@@ -146,6 +155,8 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         precision: str = "float32",
         fold_batch_norms: bool = True,
     ) -> None:
+        if precision == "mixed" and not fold_batch_norms:
+            raise ValueError("precision 'mixed' is that of the folded copy: it needs fold_batch_norms=True")
         super().__init__(runner, dataloader, evaluator, precision)
         self.fold_batch_norms = fold_batch_norms
         self._copy: nn.Module | None = None
@@ -155,7 +166,16 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         self._copy = None
         metrics = super().run()
         self._copy = None
+        if self.precision == "bfloat16":
+            self._warn_of_close_features()
         return metrics
+
+    def _warn_of_close_features(self) -> None:
+        for metric in self.evaluator.metrics:
+            table = getattr(metric, "last_table", None)  # None where another process evaluates
+            for name, rows in (table.features if table is not None else {}).items():
+                if warning := bfloat16_warning(name, rows):
+                    self.runner.logger.warning(warning)
 
     def inference_model(self) -> nn.Module:
         """A folded copy that holds its weights in the loop's precision, made at the first batch: hooks may change the
@@ -165,5 +185,5 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         if self._copy is None:
             model = self.runner.model
             bare = model.module if is_model_wrapper(model) else model
-            self._copy = inference_copy(bare, dtype=PRECISIONS[self.precision])
+            self._copy = inference_copy(bare, dtype=self.precisions[self.precision], mixed=self.precision == "mixed")
         return self._copy

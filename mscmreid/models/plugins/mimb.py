@@ -44,6 +44,8 @@ class MIMBLayer(nn.Module):
         source_weight: share of the source's tokens added to the map's.
     """
 
+    float32_in_mixed = ("narrow", "broad")  # a map of its own goes on, with nothing that it is added to
+
     def __init__(
         self,
         channels: int,
