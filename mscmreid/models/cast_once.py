@@ -19,45 +19,43 @@ ALIGNED = 64
 """Numbers: where a piece of a group begins at a multiple of it, no kernel takes a slower way for its address."""
 
 
-@contextmanager
-def weights_cast_once(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """In here the model's weights are in ``dtype`` where autocast would cast them; gradients reach its own parameters.
+class WeightsCastOnce:
+    """A context in which a model's weights are in ``dtype`` where autocast would cast them; gradients reach its own.
 
     They are the trainable float32 weights of convolutions, linear layers and attentions, but for ``float32_parts``
     (:func:`mscmreid.models.folding.modules_with_cast_weights`). Autocast casts each of them in the forward pass and
     each gradient back, two kernels a weight; here a group of weights is put together and cast at once, and so are its
-    gradients. Numbers are autocast's. Behind it, before the backward pass, the model has its own parameters again:
-    maps that ``with_cp`` computes once more get their weights from autocast.
+    gradients. Numbers are autocast's. Behind the context, before the backward pass, the model has its own parameters
+    again: maps that ``with_cp`` computes once more get their weights from autocast.
 
     Args:
-        model: in training mode, wrapped for data-parallel training or not.
+        model: wrapped for data-parallel training or not; its parameters stay those that it has now.
         dtype: of the autocast around the forward pass; nothing is done for float32.
     """
-    places = [] if dtype is torch.float32 else _places(model)
-    parameters = list(dict.fromkeys(parameter for _, _, parameter in places))
-    found: dict[nn.Parameter, Tensor] = {}
-    for group in _groups(parameters):
-        found.update(zip(group, _CastTogether.apply(dtype, *group), strict=True))
-    try:
-        for module, name, parameter in places:
-            module._parameters[name] = found[parameter]  # type: ignore[assignment]
-        yield
-    finally:
-        for module, name, parameter in places:
-            module._parameters[name] = parameter
 
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self.model, self.dtype = model, dtype
+        self.places = [
+            (module, name, parameter)
+            for module in (() if dtype is torch.float32 else modules_with_cast_weights(model))
+            for name, parameter in module._parameters.items()
+            if parameter is not None and parameter.requires_grad and parameter.dtype is torch.float32
+        ]
+        self.groups = list(_groups(list(dict.fromkeys(parameter for _, _, parameter in self.places))))
 
-def _places(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
-    """(module, name, parameter) of all that is cast; a shared parameter has several places."""
-    return [
-        (module, name, parameter)
-        for module in modules_with_cast_weights(model)
-        for name, parameter in module._parameters.items()
-        if parameter is not None
-        and parameter.requires_grad
-        and parameter.dtype is torch.float32
-        and _memory_order(parameter).is_contiguous()
-    ]
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The forward pass runs in here."""
+        found: dict[nn.Parameter, Tensor] = {}
+        for group in self.groups:
+            found.update(zip(group, _CastTogether.apply(self.dtype, *group), strict=True))
+        try:
+            for module, name, parameter in self.places:
+                module._parameters[name] = found[parameter]  # type: ignore[assignment]
+            yield
+        finally:
+            for module, name, parameter in self.places:
+                module._parameters[name] = parameter
 
 
 def _groups(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
@@ -89,23 +87,16 @@ class _CastTogether(torch.autograd.Function):
 
 
 def _cast_together(values: Sequence[Tensor], like: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The values in ``dtype``, as pieces of one tensor, each laid out as the one of ``like`` in its place."""
-    orders = [_memory_order(x) for x in like]
-    lines = [_as_channels_last(v, x).reshape(-1) for v, x in zip(values, like, strict=True)]
-    pieces = torch.cat(lines).to(dtype).split([len(line) for line in lines])
-    shaped = [piece.view(order.shape) for piece, order in zip(pieces, orders, strict=True)]
-    return tuple(s.permute(0, 3, 1, 2) if _lies_channels_last(x) else s for s, x in zip(shaped, like, strict=True))
+    """The values in ``dtype``, as pieces of one tensor, each laid out in memory as the one of ``like`` in its place.
 
-
-def _lies_channels_last(x: Tensor) -> bool:
-    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _memory_order(x: Tensor) -> Tensor:
-    """A tensor with its axes in the order in which it lies."""
-    return _as_channels_last(x, x)
-
-
-def _as_channels_last(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` with its channels behind, where ``like`` lies so."""
-    return x.permute(0, 2, 3, 1) if _lies_channels_last(like) else x
+    Tensors of parameters are dense: any of them is a line of numbers in the order in which it lies.
+    """
+    lines, starts, start = [], [], 0
+    for value, own in zip(values, like, strict=True):
+        if value.stride() != own.stride():
+            value = torch.empty_like(own, dtype=value.dtype).copy_(value)
+        lines.append(value.as_strided((value.numel(),), (1,)))
+        starts.append(start)
+        start += value.numel()
+    together = torch.cat(lines).to(dtype)
+    return tuple(together.as_strided(own.shape, own.stride(), begin) for own, begin in zip(like, starts, strict=True))

@@ -222,7 +222,7 @@ def half_precision(folder: Path) -> dict:
         _, bare = toy_system("mscm")
         model = ReIDDistributedDataParallel(bare) if rank_and_size()[1] > 1 else bare
         data = bare.data_preprocessor(batch(), training=True)
-        with cast_once.weights_cast_once(model, dtype), torch.autocast("cpu", dtype=torch.bfloat16):
+        with cast_once.WeightsCastOnce(model, dtype)(), torch.autocast("cpu", dtype=torch.bfloat16):
             losses = model(**data, mode="loss")
         (losses["loss_ce"] + losses["loss_qct"]).backward()
         found[name] = {n: p.grad.clone() for n, p in bare.named_parameters() if p.grad is not None}

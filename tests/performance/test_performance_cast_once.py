@@ -14,7 +14,7 @@ from toy_models import pixel_batch, toy_model
 
 from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor
 from mscmreid.models import cast_once
-from mscmreid.models.cast_once import weights_cast_once
+from mscmreid.models.cast_once import WeightsCastOnce
 
 BEHIND_EVERY_RAMP = 10**6
 
@@ -43,7 +43,7 @@ def losses_and_gradients(model: nn.Module, dtype: torch.dtype, together: bool) -
     model.set_iteration(BEHIND_EVERY_RAMP)
     data = model.data_preprocessor(pixel_batch(), training=True)
     torch.manual_seed(2)  # dropout
-    with weights_cast_once(model, dtype if together else torch.float32), torch.autocast("cpu", dtype=dtype):
+    with WeightsCastOnce(model, dtype if together else torch.float32)(), torch.autocast("cpu", dtype=dtype):
         losses = model(**data, mode="loss")
     sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
     return losses, {name: p.grad for name, p in model.named_parameters()}
@@ -92,7 +92,7 @@ class Shared(nn.Module):
 def test_which_weights_are_cast_and_that_they_come_back_after_an_error():
     model = Shared()
     own = dict(model.named_parameters(remove_duplicate=False))
-    with pytest.raises(KeyError), weights_cast_once(model, torch.bfloat16):
+    with pytest.raises(KeyError), WeightsCastOnce(model, torch.bfloat16)():
         types = {name: p.dtype for name, p in model._modules.items() for p in p._parameters.values()}
         assert types == dict(
             a=torch.bfloat16,
@@ -112,7 +112,7 @@ def test_which_weights_are_cast_and_that_they_come_back_after_an_error():
 
 def test_pieces_begin_where_kernels_are_fast():
     model = nn.Sequential(nn.Linear(8, 1), nn.Linear(64, 64), nn.Conv2d(64, 1, 3).to(memory_format=torch.channels_last))
-    with weights_cast_once(model, torch.bfloat16):
+    with WeightsCastOnce(model, torch.bfloat16)():
         starts = {tuple(p.shape): p.storage_offset() for m in model for p in m._parameters.values()}
         assert model[2].weight.stride() == (576, 1, 192, 64)
     assert starts[64, 64] % 64 == starts[64,] % 64 == starts[1, 64, 3, 3] % 64 == 0

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from mscmreid.apis import init_model, load_config, train
 from mscmreid.engine import ReIDOptimWrapperConstructor
+from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import trained_checkpoint
 from mscmreid.evaluation import FeatureTable, evaluate
@@ -273,7 +274,7 @@ Values = dict[tuple[str, str, str], float]
 
 def precision(quick: bool, threads: int, config: str = "mscm_synthetic.py") -> Report:
     """What half precision costs in the metrics: one network, trained on synthetic people, tested on more images of the
-    held-out ones (2,200 infrared queries) in float32, bfloat16 and float16, batch norms folded. A difference is in
+    held-out ones (2,200 infrared queries) in every precision that tests have, batch norms folded. A difference is in
     percentage points, the largest over modes, features and metrics. For differences, not for speed: where the
     processor has no instructions for a precision torch takes another way to the same rounding."""
     torch.set_num_threads(threads)
@@ -291,8 +292,10 @@ def precision(quick: bool, threads: int, config: str = "mscm_synthetic.py") -> R
         metric = METRICS.build(cfg.test_evaluator.to_dict())
         metric.dataset_meta = loader.dataset.metainfo
         model = init_model(cfg, trained_checkpoint(work_dir, "last"), device="cpu")
-        dtypes = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
-        features = {name: _features(inference_copy(model, dtype=d), loader, d) for name, d in dtypes.items()}
+        features = {
+            name: _features(inference_copy(model, dtype=dtype, mixed=name == "mixed"), loader, dtype)
+            for name, dtype in EXTRACTION_PRECISIONS.items()
+        }
         scores = {name: _scores(own, loader, metric.protocols) for name, own in features.items()}
     exact = scores["float32"]
     first = next(mode for mode, *_ in exact)

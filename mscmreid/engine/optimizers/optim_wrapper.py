@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mscmreid.models.cast_once import weights_cast_once
+from mscmreid.models.cast_once import WeightsCastOnce
 from mscmreid.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -63,15 +63,18 @@ class AutocastOptimWrapper(OptimWrapper):
             self.device_type, enabled=self.precision == "float16", **_scaler_options(loss_scale)
         )
         self.grad_norm: Tensor | None = None
+        self.weights: WeightsCastOnce | None = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The forward pass runs in here: autocast, with the weights cast once, and no gradient exchange between
         accumulated batches."""
         dtype = PRECISIONS[self.precision]
+        if self.weights is None or self.weights.model is not model:
+            self.weights = WeightsCastOnce(model, dtype)
         with (
             super().optim_context(model),
-            weights_cast_once(model, dtype),
+            self.weights(),
             torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32),
         ):
             yield
