@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,28 +41,25 @@ def draw_rectangles(
         ``top, left, height, width``: (n,) integers; height and width are 0 where ten times ``rounds`` attempts failed.
     """
     image_height, image_width = size
-    height, width = torch.zeros(2, n, dtype=torch.int64)
-    todo = torch.arange(n)
+    height, width = np.zeros((2, n), dtype=np.int64)
+    todo = np.arange(n)
     for _ in range(rounds):
-        a = uniform(generator, (len(todo), 10), *area) * (image_height * image_width)
+        a = uniform(generator, (len(todo), 10), *area).numpy() * (image_height * image_width)
         if log_aspect:
-            r = uniform(generator, (len(todo), 10), math.log(aspect[0]), math.log(aspect[1])).exp()
+            r = uniform(generator, (len(todo), 10), math.log(aspect[0]), math.log(aspect[1])).exp().numpy()
         else:
-            r = uniform(generator, (len(todo), 10), *aspect)
-        h, w = (a * r).sqrt().round().long(), (a / r).sqrt().round().long()
+            r = uniform(generator, (len(todo), 10), *aspect).numpy()
+        h, w = (np.sqrt(square).round().astype(np.int64) for square in (a * r, a / r))  # (todo, 10)
         fits = (h < image_height) & (w < image_width)
-        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)  # any where none fits: its sides are made 0
-        height[todo], width[todo] = ((side * fits).gather(1, first).squeeze(1) for side in (h, w))
-        todo = todo[~fits.any(dim=1)]
+        first = np.arange(len(todo)), fits.argmax(axis=1)  # any where none fits: its sides are made 0
+        height[todo], width[todo] = (h * fits)[first], (w * fits)[first]
+        todo = todo[~fits.any(axis=1)]
         if not len(todo):
             break
-    corner = uniform(generator, (2, n), 0, 1)
-    return dict(
-        top=(corner[0] * (image_height - height + 1)).long(),
-        left=(corner[1] * (image_width - width + 1)).long(),
-        height=height,
-        width=width,
-    )
+    corner = uniform(generator, (2, n), 0, 1).numpy()
+    top, left = corner[0] * (image_height - height + 1), corner[1] * (image_width - width + 1)
+    drawn = dict(top=top.astype(np.int64), left=left.astype(np.int64), height=height, width=width)
+    return {name: torch.from_numpy(values) for name, values in drawn.items()}
 
 
 def erase_rows(x: Tensor, fill: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
