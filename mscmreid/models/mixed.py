@@ -19,7 +19,7 @@ ENDS: dict[type[nn.Module], tuple[str, ...]] = {
 
 
 class InFloat32(nn.Module):
-    """A module that computes in float32 under autocast, whatever comes in."""
+    """A module that computes in float32 under autocast, whatever tensors come in."""
 
     float32_parts = ("module",)
 
@@ -27,9 +27,9 @@ class InFloat32(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, x: Tensor) -> Tensor:
-        with full_precision(x):
-            return self.module(x.to(torch.promote_types(x.dtype, torch.float32)))
+    def forward(self, *inputs: Tensor) -> Any:
+        with full_precision(inputs[0]):
+            return self.module(*(x.to(torch.promote_types(x.dtype, torch.float32)) for x in inputs))
 
 
 def keep_sums_in_float32(model: nn.Module) -> int:

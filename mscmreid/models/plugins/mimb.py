@@ -44,7 +44,8 @@ class MIMBLayer(nn.Module):
         source_weight: share of the source's tokens added to the map's.
     """
 
-    float32_in_mixed = ("narrow", "broad")  # a map of its own goes on, with nothing that it is added to
+    # all but the wide convolution of the source, of which a tenth is added: what comes out replaces the map
+    float32_in_mixed = ("narrow", "attention", "mlp_expand", "mlp_project", "broad")
 
     def __init__(
         self,
