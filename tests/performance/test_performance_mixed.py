@@ -16,7 +16,6 @@ from mscmreid.models.folding import inference_copy
 from mscmreid.models.mixed import InFloat32
 from mscmreid.retrieval.encoder import ModelEncoder
 
-
 MIMB_PARTS = ("narrow", "attention", "mlp_expand", "mlp_project", "broad")
 
 
