@@ -25,6 +25,7 @@ from mscmreid.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from mscmreid.retrieval.encoder import Encoder
+    from mscmreid.retrieval.filters import Filter
 
 MOST_SHOWN = 10
 """Queries whose answers are printed."""
@@ -145,16 +146,10 @@ def _filter_options(part: argparse.ArgumentParser) -> None:
     group.add_argument("--id", nargs="+", help="only these people")
 
 
-def _filter(args: argparse.Namespace) -> dict[str, Any]:
-    asked = dict(
-        camera=args.camera,
-        exclude_camera=args.exclude_camera,
-        since=args.since,
-        until=args.until,
-        modality=args.gallery_modality,
-        id=args.id,
-    )
-    return {name: value for name, value in asked.items() if value is not None}
+def _filter(args: argparse.Namespace) -> Filter:
+    from mscmreid.retrieval.filters import Filter
+
+    return Filter(args.camera, args.exclude_camera, args.since, args.until, args.gallery_modality, args.id)
 
 
 def _encoder(args: argparse.Namespace) -> Encoder:
