@@ -27,7 +27,7 @@ HEAD_START = 5.0
 
 
 class ToolAction(argparse.Action):
-    """An option that does more than keep its value: ``act`` says what, and a ValueError of it is told as the option's."""
+    """An option that does more than keep its value: ``act`` does it; its ValueError is told as the option's."""
 
     def __call__(
         self,
@@ -67,9 +67,9 @@ class ConfigOptions(ToolAction):
                 parsed[key] = read_value(value)
             except ValueError as error:
                 raise ValueError(
-                    f"{key}: cannot read {value!r}: {error}. One option of a dict is set as {key}.OPTION=VALUE, more in "
-                    f"a config with _base_ and the difference; a text with brackets or commas goes into quotes of its "
-                    f"own: \"{key}='...'\""
+                    f"{key}: cannot read {value!r}: {error}. One option of a dict is set as {key}.OPTION=VALUE, more "
+                    f"in a config with _base_ and the difference; a text with brackets or commas goes into quotes of "
+                    f"its own: \"{key}='...'\""
                 ) from error
         set_options(namespace, parsed, values, self.dest)
 

@@ -75,7 +75,7 @@ def _elements(text: str) -> Iterator[str]:
         elif char == "," and not closing:
             yield text[start:at]
             start = at + 1
-        at_start = char in ",([{=" or at_start and char == " "
+        at_start = char in ",([{=" or (at_start and char == " ")
     if quote:
         raise ValueError(f"{text!r} has a quote without an end")
     if closing:

@@ -21,18 +21,21 @@ class Killed(BaseException):
 
 
 class KillHook(Hook):
-    """Ends the run in the middle of an epoch, or during its validation."""
+    """Ends the run before an iteration, or in the validation after an epoch (or, as ``unit`` says, an 'iter')."""
 
-    def __init__(self, iteration=None, validation_after=None):
-        self.iteration, self.validation_after = iteration, validation_after
+    def __init__(self, iteration=None, validation_after=None, unit="epoch"):
+        self.iteration, self.validation_after, self.unit = iteration, validation_after, unit
+
+    def end(self):
+        raise Killed
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
-            raise Killed
+            self.end()
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
-        if runner.epoch == self.validation_after:
-            raise Killed
+        if getattr(runner, self.unit) == self.validation_after:
+            self.end()
 
 
 def run_and_kill(cfg, **when) -> None:

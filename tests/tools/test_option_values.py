@@ -8,13 +8,11 @@ from mmengine.config import DictAction
 from mscmreid.command_line import tool_parser
 from mscmreid.option_values import read_value
 
-LIKE_MMENGINE = """1|-2|1e-3|1e-3x|1_000|true|False|None|none|nan|auto|x=y|it's|a/b(1)|1,2,3|a,b|1,|[]|()|(1,)|[a, b, c]
-[(1, 2, 3), [a, b], c]|[[1,2],[3,4]]|['a','b']|'5'|"[1,2]"|'x.pth'|a(1),b|/data/dict(1)/x|a)b""".replace(
-    "\n", "|"
-).split("|")
+ONE = """1|-2|1e-3|1e-3x|1_000|true|False|None|none|nan|auto|x=y|it's|a/b(1)|a)b|/data/dict(1)/x|'x.pth'|'5'"""
+SEVERAL = """1,2,3|a,b|1,|a(1),b|[]|()|(1,)|[a, b, c]|[(1, 2, 3), [a, b], c]|[[1,2],[3,4]]|['a','b']|'[1,2]'"""
 
 
-@pytest.mark.parametrize("text", LIKE_MMENGINE)
+@pytest.mark.parametrize("text", f"{ONE}|{SEVERAL}".split("|"))
 def test_values_are_read_as_mmengine_reads_them(text):
     assert repr(read_value(text)) == repr(DictAction._parse_iterable(text))
 
