@@ -201,12 +201,14 @@ def create(args: argparse.Namespace) -> None:
 
 def add(args: argparse.Namespace) -> None:
     from mscmreid.intake import write_skipped
+    from mscmreid.retrieval.adding import Described
     from mscmreid.retrieval.gallery import Gallery
 
-    described = _descriptions(args)
+    Gallery.open(args.gallery)  # before a network is loaded, as is all that can be said of the images
+    described = Described.of(args.images, args.modality, **_descriptions(args))
     gallery = Gallery.open(args.gallery, _encoder(args))
     before = len(gallery)
-    report = gallery.add(args.images, args.modality, **described, on_error="skip" if args.skip_unreadable else "raise")
+    report = gallery.add_described(described, on_error="skip" if args.skip_unreadable else "raise")
     print(
         f"{report.added:,} added, {report.replaced:,} replaced, {report.already_there:,} already there: "
         f"{before:,} -> {len(gallery):,} images"
@@ -252,10 +254,11 @@ def query(args: argparse.Namespace) -> None:
 
     if args.out is not None:
         written.check_free(args.out, "answers*", args.overwrite)
+    where = _filter(args)
+    Gallery.open(args.gallery).check_filter(where)  # before a network is loaded
     names = [file.path for file in image_files(args.images)]
     gallery = Gallery.open(args.gallery, _encoder(args))
     engine = make_engine(args.engine, gallery.path, args.uri)
-    where = _filter(args)
     features = gallery.query_features(names, args.modality)
     found = written.answers(gallery, names, features, args.modality, args.top, where, engine)
     notes = [gallery.trust(args.modality, args.gallery_modality)]
@@ -318,14 +321,16 @@ def _number(value: Any) -> str:
 def remove(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.gallery import Gallery
 
-    gallery = Gallery.open(args.gallery)
+    gallery, where = Gallery.open(args.gallery), _filter(args)
+    if not where.is_empty:
+        gallery.check_filter(where)
     if args.dry_run:
-        gone = gallery.chosen(_filter(args), args.path)
+        gone = gallery.chosen(where, args.path)
         print("\n".join(hit.path for hit in gone))
         print(f"{len(gone):,} of {len(gallery):,} images would go")
         return
     before = len(gallery)
-    count = gallery.remove(_filter(args), args.path)
+    count = gallery.remove(where, args.path)
     print(f"{count:,} of {before:,} images removed; their files are where they were")
 
 
@@ -410,7 +415,9 @@ def export(args: argparse.Namespace) -> None:
     if args.out.exists() and (kind == "fiftyone" or not args.overwrite):
         hint = "a data set needs a new folder" if kind == "fiftyone" else "choose another --out, or --overwrite"
         raise ValueError(f"{args.out} is there already: {hint}")
-    count = export_gallery(Gallery.open(args.gallery), args.out, kind, _filter(args), not args.without_features)
+    gallery, where = Gallery.open(args.gallery), _filter(args)
+    gallery.check_filter(where)
+    count = export_gallery(gallery, args.out, kind, where, not args.without_features)
     print(f"{args.out}: {count:,} images, {kind}")
 
 

@@ -35,13 +35,10 @@ def by_pattern(pattern: str, time_format: str | None = None) -> Callable[[str], 
     def found(name: str) -> Any:
         match = compiled.search(name)
         if match is None or match[1] is None:
-            raise ValueError(f"the pattern {pattern!r} does not fit the image {name!r}")
+            raise ValueError(f"the pattern {pattern!r} does not fit")
         if time_format is None:
             return match[1]
-        try:
-            return seconds_of(datetime.datetime.strptime(match[1], time_format))
-        except ValueError as error:
-            raise ValueError(f"image {name!r}: {error}") from None
+        return seconds_of(datetime.datetime.strptime(match[1], time_format))
 
     return found
 
@@ -74,7 +71,7 @@ def by_table(path: Path) -> dict[str, Callable[[str], Any]]:
     def of(column: str) -> Callable[[str], Any]:
         def found(name: str) -> Any:
             if name not in rows:
-                raise ValueError(f"{path} says nothing of the image {name!r}")
+                raise ValueError(f"{path} says nothing of them")
             return rows[name][column] or None
 
         return found

@@ -11,6 +11,7 @@ from mscmreid.fileio import write_text
 from mscmreid.intake import Intake
 from mscmreid.retrieval.encoder import Encoder, ModelEncoder
 from mscmreid.retrieval.exported import ExportedEncoder
+from mscmreid.retrieval.storage import Storage
 
 FILE = "encoder.json"
 
@@ -60,9 +61,10 @@ def open_encoder(
         device, batch_size, num_workers: where and how it runs.
 
     Raises:
-        FileNotFoundError: nothing was kept, or the checkpoint is gone.
+        FileNotFoundError: there is no gallery, nothing was kept, or the checkpoint is gone.
         ValueError: what was kept cannot be read.
     """
+    Storage(Path(gallery)).read_manifest()  # says so where there is no gallery at all
     path = Path(gallery) / FILE
     if not path.is_file():
         raise FileNotFoundError(

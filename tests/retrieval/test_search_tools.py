@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tool_modules import load_tool
+from toy_galleries import MadeUpEncoder
 
 from mscmreid.apis import init_model
 from mscmreid.datasets.loading import Resize, load_image
@@ -20,6 +21,8 @@ from mscmreid.retrieval.encoder import ModelEncoder
 from mscmreid.retrieval.extract import extract_table, stream_features
 from mscmreid.retrieval.files import image_files
 from mscmreid.retrieval.gallery import Gallery
+from mscmreid.retrieval.ranked_lists import rank_images
+from mscmreid.retrieval.recipe import open_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = dict(backbone=dict(base_channels=8))
@@ -260,6 +263,40 @@ def test_folders_that_cannot_be_ranked_are_refused_at_once(tool, folders, change
     with pytest.raises(error, match=told):
         tool.main(["config.py", "weights.pth", *options, "--query-modality", "infrared"])
     assert not (folders.parent / "lists").exists()
+
+
+def test_unreadable_images_of_both_sides_are_told_together(tmp_path):
+    (tmp_path / "night").mkdir()
+    (tmp_path / "day").mkdir()
+    for i, (name, content) in enumerate(
+        [("night/a", b"1"), ("night/b", b"damaged"), ("day/a", b"1"), ("day/b", b"damaged")]
+    ):
+        (tmp_path / f"{name}{i}.png").write_bytes(content)
+    sides = [image_files(tmp_path / name) for name in ("night", "day")]
+    with pytest.raises(UnreadableImageError, match=r"night/b1\.png.*day/b3\.png") as told:
+        rank_images(MadeUpEncoder(), *sides, ("infrared", "visible"), tmp_path / "kept")
+    assert {str(tmp_path / "night/b1.png"), str(tmp_path / "day/b3.png")} <= set(told.value.unreadable)
+
+
+def test_mistakes_are_told_before_a_network_is_loaded(folders, tmp_path):
+    """No recipe of an encoder is there, so none could be loaded."""
+    search = load_tool("search")
+    photo, day, gallery = next((folders / "night").rglob("*.png")), folders / "day", tmp_path / "gallery"
+    for command in (["query", photo, "--modality", "infrared"], ["add", day, "--modality", "visible"], ["info"]):
+        with pytest.raises(FileNotFoundError, match=f"^no gallery at {gallery}"):
+            search.main([command[0], str(gallery), *map(str, command[1:])])
+    with pytest.raises(FileNotFoundError, match=f"^no gallery at {gallery}"):
+        open_encoder(gallery)
+    Gallery.create(gallery, MadeUpEncoder()).add(day, "visible", camera="gate")
+    for command, told in (
+        (["add", folders / "night", "--modality", "infrared", "--camera-pattern", "(cam.)/"], "^11 of 11 images"),
+        (["query", photo, "--modality", "infrared", "--camera", "gat"], "has the camera gat; did you mean 'gate'"),
+        (["remove", "--camera", "x"], "has the camera x; there are gate"),
+        (["export", "--out", tmp_path / "t.csv", "--id", "7"], "has the id 7; there are none"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            search.main([command[0], str(gallery), *map(str, command[1:])])
+    assert not (tmp_path / "t.csv").exists()
 
 
 def test_a_day_with_the_search_tool(config, checkpoint, folders, tmp_path, capsys):
