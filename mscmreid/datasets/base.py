@@ -305,7 +305,8 @@ def find_data_root(data_root: str | None, name: str) -> str:
     if not os.path.isdir(path):
         raise FileNotFoundError(
             f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the "
-            f"config or with --cfg-options), or set MSCMREID_DATA to the folder that holds {name!r}"
+            f"config, which load_config or RUNNERS.build reads, or with --cfg-options), or set MSCMREID_DATA to the "
+            f"folder that holds {name!r}"
         )
     return path
 

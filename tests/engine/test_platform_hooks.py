@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS as ROOT_RUNNERS
+from mmengine.runner import Runner
 from toy_runs import logged_scalars
 
 from mscmreid.apis import train
@@ -134,6 +135,14 @@ def test_scripts_build_a_runner_from_a_config_file(sysu_folder, toy_config, tmp_
     raw.train_dataloader.batch_sampler.num_idz = 3
     with pytest.raises(ValueError, match=r"batch_sampler\.num_idz.*did you mean 'num_ids'"):
         ROOT_RUNNERS.build(raw)
+
+
+def test_a_script_with_mmengines_own_runner_is_told_which_one_to_take(toy_config):
+    runner = Runner.from_cfg(toy_config(**ONE))
+    with pytest.raises(
+        ValueError, match=r"in the place of Runner\.from_cfg\(cfg\), mmengine\.registry\.RUNNERS\.build"
+    ):
+        runner.train()
 
 
 def test_a_script_of_a_training_in_stages_is_told_what_to_call(toy_config):

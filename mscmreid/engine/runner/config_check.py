@@ -33,6 +33,11 @@ MORE_KEYS = {
 the user's own reads from ``runner.cfg`` stands in ``extra``, a dict that is not checked."""
 DEFAULT_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 """Names in ``default_hooks`` that replace a hook of MMEngine's."""
+LENGTHS = dict(
+    **dict.fromkeys(("EpochBasedTrainLoop", "ReIDTrainLoop"), "max_epochs"),
+    **dict.fromkeys(("IterBasedTrainLoop", "ReIDIterTrainLoop"), "max_iters"),
+)
+"""Training loop -> the key of ``train_cfg`` that it cannot do without."""
 BESIDE = {
     r"custom_hooks\.\d+|default_hooks\.\w+": {"priority"},
     r"param_scheduler(\.\d+)?": {"convert_to_iter_based", "by_epoch"},
@@ -205,6 +210,14 @@ def _check_train_cfg(node: Any) -> None:
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if value is not None and not whole and not (key.startswith("val_") and value == math.inf):
             raise ValueError(f"config: train_cfg.{key} must be a whole number, 1 or more, found {value!r}")
+    kind = str(node.get("type") or ("IterBasedTrainLoop" if not node.get("by_epoch", True) else "EpochBasedTrainLoop"))
+    length = LENGTHS.get(kind.rpartition(".")[2])
+    if node and length is not None and node.get(length) is None:
+        unit = "epochs" if length == "max_epochs" else "iterations"
+        raise ValueError(
+            f"config: train_cfg needs {length}=N, the length of a training that counts {unit}; found "
+            f"{', '.join(f'{key}={value!r}' for key, value in node.items())}"
+        )
     if "type" not in node:
         # a config that counts iterations may inherit a number of epochs, which then does not count
         loops = [EpochBasedTrainLoop, IterBasedTrainLoop] if not node.get("by_epoch", True) else [EpochBasedTrainLoop]
