@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed, master_only
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import LoggerHook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -28,9 +28,11 @@ from mscmreid.cores import available_cores
 from mscmreid.datasets.samplers import ReIDBatchSampler
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import (
+    check_fit,
     check_resumable,
     find_intact_checkpoint,
     load_weights,
+    made_by,
     plain_hub,
     read_checkpoint,
     restored_hub,
@@ -264,7 +266,21 @@ class ReIDRunner(Runner):
                 self._resume = False
             else:
                 self._load_from = str(path)
+        if self._load_from is not None:
+            self.check_fits(read_checkpoint(self._load_from), self._load_from)
         return super().train()
+
+    def check_fits(self, checkpoint: Mapping[str, Any], filename: str) -> None:
+        """Refuse a checkpoint of another network at once, not after data sets and caches were made; unless a hook
+        changes checkpoints before they are loaded.
+
+        Raises:
+            ValueError: see :func:`mscmreid.engine.runner.checkpoint.check_fit`.
+        """
+        if any(type(hook).after_load_checkpoint is not Hook.after_load_checkpoint for hook in self.hooks):
+            return
+        strict = self._resume or self.cfg.get("load_strict", True)
+        check_fit(self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint))
 
     def _init_model_weights(self) -> None:
         """MMEngine's, unless a checkpoint is going to replace every weight anyway."""
@@ -307,7 +323,9 @@ class ReIDRunner(Runner):
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
-        line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
+        line = load_weights(
+            self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint)
+        )
         self._has_loaded = True
         self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
         self.logger.info(line)
