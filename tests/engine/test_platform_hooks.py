@@ -137,6 +137,16 @@ def test_scripts_build_a_runner_from_a_config_file(sysu_folder, toy_config, tmp_
         ROOT_RUNNERS.build(raw)
 
 
+@pytest.mark.parametrize(("level", "on_screen"), [("INFO", False), ("DEBUG", True)])
+def test_the_list_of_hooks_is_in_the_log_file_and_not_on_the_screen(toy_config, capfd, level, on_screen):
+    runner = ReIDRunner.from_cfg(toy_config(**ONE, log_level=level))
+    runner.logger.info("a line")
+    (log,) = Path(runner.log_dir).glob("*.log")
+    assert "before_train_iter:" in log.read_text()
+    screen = "".join(capfd.readouterr())
+    assert "a line" in screen and ("before_train_iter:" in screen) == on_screen
+
+
 def test_a_script_with_mmengines_own_runner_is_told_which_one_to_take(toy_config):
     runner = Runner.from_cfg(toy_config(**ONE))
     with pytest.raises(ValueError, match=r"in the place of Runner\.from_cfg\(cfg\), mmengine\.registry\.RUNNERS"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import multiprocessing
 import os
 import time
@@ -17,7 +18,7 @@ from mmengine.config import Config
 from mmengine.dist import is_distributed, master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -117,6 +118,14 @@ class ReIDRunner(Runner):
             loaders = [self.cfg.get(f"{mode}_dataloader") or {} for mode in ("train", "val", "test")]
             preload_workers(at_once=any(isinstance(loader, dict) and loader.get("num_workers") for loader in loaders))
         super().setup_env(env_cfg)
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """MMEngine's; its list of which hook acts when goes to the log file, on the screen only with level DEBUG."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler) and handler.level > logging.DEBUG:
+                handler.addFilter(_is_no_list_of_hooks)
+        return logger
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """MMEngine's, with the parts frozen that ``frozen`` in the config names."""
@@ -429,6 +438,10 @@ class ReIDRunner(Runner):
         for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))
         self.logger.info("torch.compile: the first iterations take longer")
+
+
+def _is_no_list_of_hooks(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Hooks will be executed in the following order")
 
 
 def _schedulers(schedulers: Any) -> list[Any]:
