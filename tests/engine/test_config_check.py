@@ -234,3 +234,9 @@ def test_the_hash_of_a_config_does_not_depend_on_how_the_runner_is_found():
     assert config_hash(load_config("mscm_synthetic")) == config_hash(
         load_config("mscm_synthetic", {"runner_type": "ReIDRunner"})
     )
+
+
+def test_an_option_of_a_part_that_its_builder_refuses_has_its_path_and_the_nearest_name():
+    cfg = load_config("mscm_synthetic", {"model.head.losses.qct.margn": 1})
+    with pytest.raises(TypeError, match=r"config: model\.head\.losses\.qct: .*'margn'; did you mean 'margin'\?"):
+        init_model(cfg, device="cpu")
