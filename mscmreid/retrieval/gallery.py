@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -531,8 +531,3 @@ def query_images(images: Any) -> list[Image]:
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
     return list(images) if isinstance(images, Sequence) else [images]
-
-
-def as_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON values."""
-    return asdict(hit)
