@@ -94,6 +94,27 @@ def device(text: str) -> str:
     return text
 
 
+def out_file(*endings: str) -> Callable[[str], Path]:
+    """A file to write, for argparse: what cannot be written is told before hours of work, not after them.
+
+    Args:
+        endings: that its name may have, such as '.json'.
+    """
+
+    def checked(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"its name must end in {' or '.join(endings)}, found {text!r}")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder")
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be written: nothing can be made in {str(there)!r}")
+        return path
+
+    return checked
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "--cfg-options": dict(
         nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help="change options of the config"

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from mscmreid.command_line import ToolAction, set_options
+from mscmreid.command_line import ToolAction, out_file, set_options
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 CONFIG_ALIASES: dict[str, Mapping[str, Any]] = {
@@ -63,11 +62,7 @@ class OutFile(ToolAction):
 
     def act(self, namespace: argparse.Namespace, values: Any) -> None:
         """As ``--out-features`` or ``--out-json``."""
-        kinds = {".npz": "out_features", ".json": "out_json"}
-        destination = kinds.get(Path(values).suffix)
-        if destination is None:
-            raise ValueError(f"results go to a .json file, features to a .npz file, found {values!r}")
-        setattr(namespace, destination, values)
+        setattr(namespace, "out_features" if values.suffix.lower() == ".npz" else "out_json", values)
 
 
 def add_config_switches(group: Any, *names: str) -> None:
@@ -126,6 +121,7 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--out",
         action=OutFile,
+        type=out_file(".json", ".npz"),
         dest=argparse.SUPPRESS,
         metavar="FILE",
         help="--out-json R.json, --out-features F.npz",

@@ -134,9 +134,7 @@ class TestDataRoot:
             LLCM()
         for given in (dict(), dict(name="drawn people")):
             name = given.get("name", "RegDB")
-            with pytest.raises(
-                FileNotFoundError, match=f"^{name} is missing: data_root='/nowhere' is '/nowhere'"
-            ):
+            with pytest.raises(FileNotFoundError, match=f"^{name} is missing: data_root='/nowhere' is '/nowhere'"):
                 RegDB(data_root="/nowhere", **given)
 
 

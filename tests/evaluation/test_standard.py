@@ -141,7 +141,7 @@ class TestWhatAFileIs:
         tool.main([str(tmp_path / "f.npz"), "--protocol", "day"])
         out = capsys.readouterr().out
         assert out.rindex("protocol day") > out.rindex("protocol night")
-        with pytest.raises(ValueError, match=r"data set .mine.: say --dataset .*has the protocols night, day"):
+        with pytest.raises(ValueError, match=r"the file has no protocol .*; it has night, day"):
             tool.main([str(tmp_path / "f.npz"), "--protocol", "dawn"])
 
     @pytest.mark.parametrize(
