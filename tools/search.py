@@ -168,9 +168,10 @@ def _encoder(args: argparse.Namespace) -> Encoder:
 def create(args: argparse.Namespace) -> None:
     from mscmreid.intake import Intake
     from mscmreid.retrieval.exported import RUNTIMES, ExportedEncoder
-    from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.retrieval.gallery import Gallery, require_new
     from mscmreid.retrieval.recipe import save_exported_recipe, save_recipe
 
+    require_new(args.gallery)  # before a network is loaded
     intake = Intake.with_depth(args.depth_range)
     if Path(args.config).suffix in RUNTIMES:
         asked = (args.checkpoint, args.cfg_options, args.flip, args.precision, args.device, args.feature != "feat_bn")
@@ -254,11 +255,14 @@ def query(args: argparse.Namespace) -> None:
 
     if args.out is not None:
         written.check_free(args.out, "answers*", args.overwrite)
+    if args.top < 1:
+        raise ValueError(f"--top must be at least 1, found {args.top}")
     where = _filter(args)
-    Gallery.open(args.gallery).check_filter(where)  # before a network is loaded
+    gallery = Gallery.open(args.gallery)  # all that can be told is told before a network is loaded
+    gallery.check_filter(where)
+    engine = make_engine(args.engine, gallery.path, args.uri)
     names = [file.path for file in image_files(args.images)]
     gallery = Gallery.open(args.gallery, _encoder(args))
-    engine = make_engine(args.engine, gallery.path, args.uri)
     features = gallery.query_features(names, args.modality)
     found = written.answers(gallery, names, features, args.modality, args.top, where, engine)
     notes = [gallery.trust(args.modality, args.gallery_modality)]

@@ -84,6 +84,8 @@ def describe(
 
     def told_by(column: str, value: Any) -> Callable[[int], Any]:
         if value is None or isinstance(value, str | int | float) or hasattr(value, "isoformat"):
+            if value is not None and value != "mtime":
+                seconds_of(value) if column == "time" else label(value)  # a mistake in it is not one of each image
             return lambda i: value
         if callable(value):
             return lambda i: value(files[i].name)

@@ -50,10 +50,17 @@ def by_table(path: Path) -> dict[str, Callable[[str], Any]]:
 
     Raises:
         FileNotFoundError: no such table.
-        ValueError: other columns, a path twice, a line that is cut off; later, by the functions: an image it lacks.
+        ValueError: no text in UTF-8, other columns, a path twice, a cut line; later, by the functions: an image it lacks.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}")
+    try:
+        return _columns_of(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from error
+
+
+def _columns_of(path: Path) -> dict[str, Callable[[str], Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         names = list(reader.fieldnames or [])

@@ -90,9 +90,7 @@ class Gallery:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
         encoder = as_encoder(encoder)
-        folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"a new gallery needs a new or an empty folder, found {str(folder)!r} with content")
+        folder = require_new(path)
         folder.mkdir(parents=True, exist_ok=True)
         storage = Storage(folder.absolute())
         with storage.writing():
@@ -522,6 +520,14 @@ class Gallery:
     def _checked_features(self, features: np.ndarray) -> np.ndarray:
         rows = np.atleast_2d(np.asarray(features, dtype=np.float32))
         return checked_rows(rows, len(rows), self.dim)
+
+
+def require_new(path: str | Path) -> Path:
+    """The folder of a gallery that is to be made; a ValueError if there is something in it."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"a new gallery needs a new or an empty folder, found {str(folder)!r} with content")
+    return folder
 
 
 def query_images(images: Any) -> list[Image]:

@@ -290,6 +290,11 @@ def test_mistakes_are_told_before_a_network_is_loaded(folders, tmp_path):
     Gallery.create(gallery, MadeUpEncoder()).add(day, "visible", camera="gate")
     for command, told in (
         (["add", folders / "night", "--modality", "infrared", "--camera-pattern", "(cam.)/"], "^11 of 11 images"),
+        (["create", "c.py", "c.pth"], "needs a new or an empty folder"),
+        (["add", day, "--modality", "visible", "--table", photo], "is no CSV table in UTF-8"),
+        (["add", day, "--modality", "visible", "--time", "noon"], "^a time is written .*found 'noon'$"),
+        (["query", photo, "--modality", "infrared", "--top", "0"], "--top must be at least 1"),
+        (["query", photo, "--modality", "infrared", "--engine", "fais"], "engine must be one of"),
         (["query", photo, "--modality", "infrared", "--camera", "gat"], "has the camera gat; did you mean 'gate'"),
         (["remove", "--camera", "x"], "has the camera x; there are gate"),
         (["export", "--out", tmp_path / "t.csv", "--id", "7"], "has the id 7; there are none"),
