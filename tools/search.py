@@ -245,6 +245,7 @@ def _descriptions(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def query(args: argparse.Namespace) -> None:
+    from mscmreid.intake import UnreadableImageError, check_images, list_reasons
     from mscmreid.retrieval import answers as written
     from mscmreid.retrieval.engines import make_engine
     from mscmreid.retrieval.files import image_files
@@ -262,6 +263,9 @@ def query(args: argparse.Namespace) -> None:
     gallery.check_filter(where)
     engine = make_engine(args.engine, gallery.path, args.uri)
     names = [file.path for file in image_files(args.images)]
+    if unreadable := check_images(names, gallery.intake):
+        number = f"{len(unreadable):,} of {len(names):,} queries cannot be read"
+        raise UnreadableImageError(f"{number}: {list_reasons(unreadable)}", unreadable)
     gallery = Gallery.open(args.gallery, _encoder(args))
     features = gallery.query_features(names, args.modality)
     found = written.answers(gallery, names, features, args.modality, args.top, where, engine)
@@ -285,7 +289,7 @@ def query(args: argparse.Namespace) -> None:
                 save_picture(page, folder / f"answers_{num_pages:03d}.png")
             write_csv(written.table_rows(found), folder / "answers.csv")
             (folder / "answers.json").write_text(written.as_json(found), encoding="utf-8")
-        print(f"{args.out}: answers.csv, answers.json and {num_pages} pictures of {len(found):,} queries")
+        print(f"{args.out}: answers.csv, answers.json; queries: {len(found):,}, pictures: {num_pages}")
         if len(found) > num_pages * written.QUERIES_A_PAGE:
             print(f"only the first {num_pages * written.QUERIES_A_PAGE} queries are pictured: --pages for more")
     nobody = sum(written.verdict(answer.hits) == written.NOBODY for answer in found)

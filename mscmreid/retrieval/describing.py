@@ -50,7 +50,7 @@ def by_table(path: Path) -> dict[str, Callable[[str], Any]]:
 
     Raises:
         FileNotFoundError: no such table.
-        ValueError: no text in UTF-8, other columns, a path twice, a cut line; then, by the functions: an image it lacks.
+        ValueError: no text in UTF-8, other columns, a path twice, a cut line; then, by the functions: what it lacks.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}")

@@ -85,9 +85,9 @@ def open_encoder(
         intake, kept, weights = Intake.of(content["intake"]), content["config"], content["checkpoint"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say how an encoder is made: {type(error).__name__}: {error}") from error
-    weights = checkpoint or weights
-    if not Path(weights).is_file():
+    if checkpoint is None and not Path(weights).is_file():
         raise FileNotFoundError(f"the checkpoint of the gallery, {weights}, is gone: say where it is with --checkpoint")
+    weights = checkpoint or weights
     cfg = load_config(config) if config is not None else Config(kept)
     if config is not None:
         cfg.model.inference = kept["model"].get("inference", cfg.model.get("inference"))

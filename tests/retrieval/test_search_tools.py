@@ -288,7 +288,11 @@ def test_mistakes_are_told_before_a_network_is_loaded(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"^no gallery at {gallery}"):
         open_encoder(gallery)
     Gallery.create(gallery, MadeUpEncoder()).add(day, "visible", camera="gate")
+    (tmp_path / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "bad" / name).touch()
     for command, told in (
+        (["query", photo, tmp_path / "bad", "--modality", "infrared"], r"^2 of 3 queries cannot .*a\.png.*b\.png"),
         (["add", folders / "night", "--modality", "infrared", "--camera-pattern", "(cam.)/"], "^11 of 11 images"),
         (["create", "c.py", "c.pth"], "needs a new or an empty folder"),
         (["add", day, "--modality", "visible", "--table", photo], "is no CSV table in UTF-8"),
