@@ -339,7 +339,8 @@ def remove(args: argparse.Namespace) -> None:
         return
     before = len(gallery)
     count = gallery.remove(where, args.path)
-    print(f"{count:,} of {before:,} images removed; their files are where they were")
+    where_they_are = "their files are where they were" if count else f"none is, or lies below, {', '.join(args.path)}"
+    print(f"{count:,} of {before:,} images removed; {where_they_are}")
 
 
 def calibrate(args: argparse.Namespace) -> None:
@@ -420,6 +421,10 @@ def export(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.tables import FORMATS, export_gallery
 
     kind = args.format or FORMATS.get(args.out.suffix, "fiftyone")
+    if args.out.suffix not in FORMATS and args.out.suffix and args.format is None:
+        raise ValueError(
+            f"{args.out}: a table's name ends in {' or '.join(FORMATS)}; a folder for FiftyOne: --format fiftyone"
+        )
     if args.out.exists() and (kind == "fiftyone" or not args.overwrite):
         hint = "a data set needs a new folder" if kind == "fiftyone" else "choose another --out, or --overwrite"
         raise ValueError(f"{args.out} is there already: {hint}")

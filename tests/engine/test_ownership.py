@@ -106,8 +106,9 @@ def test_a_training_that_begins_anew_among_checkpoints_is_refused_with_the_ways_
     (folder / name).write_text("a checkpoint")
     with pytest.raises(ValueError, match=rf"{name}.*--resume.*--work-dir.*--overwrite"):
         train(toy_config())
+    (tmp_path / "epoch_1.pth").write_text("of another folder")
     with pytest.raises(ValueError, match="holds a training already"):
-        train(toy_config(), resume=str(tmp_path / "elsewhere" / "epoch_1.pth"))
+        train(toy_config(), resume=str(tmp_path / "epoch_1.pth"))
     with pytest.raises(ValueError, match="choose one of them"):
         train(toy_config(), resume="auto", overwrite=True)
     assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == [name]

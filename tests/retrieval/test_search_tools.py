@@ -301,6 +301,7 @@ def test_mistakes_are_told_before_a_network_is_loaded(folders, tmp_path):
         (["query", photo, "--modality", "infrared", "--engine", "fais"], "engine must be one of"),
         (["query", photo, "--modality", "infrared", "--camera", "gat"], "has the camera gat; did you mean 'gate'"),
         (["remove", "--camera", "x"], "has the camera x; there are gate"),
+        (["export", "--out", tmp_path / "t.xls"], "ends in .csv or .parquet; a folder for FiftyOne: --format"),
         (["export", "--out", tmp_path / "t.csv", "--id", "7"], "has the id 7; there are none"),
     ):
         with pytest.raises(ValueError, match=told):
@@ -347,6 +348,7 @@ def test_a_day_with_the_search_tool(config, checkpoint, folders, tmp_path, capsy
         run(*ask, "--out", out)
 
     assert "would go" in run("remove", "--camera", "cam1", "--dry-run")
+    assert "0 of 34 images removed; none is, or lies below, /nowhere" in run("remove", "--path", "/nowhere")
     assert "11 of 34 images removed" in run("remove", "--camera", "cam1")
     assert "segments" in run("compact") and len(Gallery.open(gallery)) == 23
     with pytest.raises(ValueError, match="needs a filter"):
