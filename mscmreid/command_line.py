@@ -13,11 +13,12 @@ import runpy
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mscmreid.interruption import end_of, kept_when_interrupted, listen, stderr_line
+from mscmreid.option_values import read_value
 from mscmreid.resources import shipped
 from mscmreid.tables import plain
 
@@ -25,8 +26,8 @@ HEAD_START = 5.0
 """Seconds that the other processes of a run leave to the first to tell what they all found."""
 
 
-class ConfigOptions(argparse.Action):
-    """``KEY=VALUE ...`` as a dict, values read as MMEngine reads them; ``DEST_texts`` keeps the texts."""
+class ToolAction(argparse.Action):
+    """An option that does more than keep its value: ``act`` does it; its ValueError is told as the option's."""
 
     def __call__(
         self,
@@ -35,39 +36,48 @@ class ConfigOptions(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Add the texts to what earlier options of this name said."""
-        from mmengine.config import DictAction
+        """Called by argparse."""
+        try:
+            self.act(namespace, values)
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
 
-        parsed, texts = dict(getattr(namespace, self.dest) or {}), list(getattr(namespace, f"{self.dest}_texts", []))
-        for text in values or []:
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
+        """Do it; ``values`` are what stands behind the option."""
+        raise NotImplementedError
+
+
+def set_options(namespace: argparse.Namespace, options: Mapping[str, Any], texts: Sequence[str], name: str) -> None:
+    """Add options of a config, and the ``KEY=VALUE`` they are written as, to what earlier arguments said."""
+    setattr(namespace, name, {**(getattr(namespace, name, None) or {}), **options})
+    setattr(namespace, f"{name}_texts", [*(getattr(namespace, f"{name}_texts", None) or []), *texts])
+
+
+class ConfigOptions(ToolAction):
+    """``KEY=VALUE ...`` as a dict (:func:`mscmreid.option_values.read_value`); ``DEST_texts`` keeps the texts."""
+
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
+        """Read them."""
+        parsed = {}
+        for text in values:
             key, equals, value = text.partition("=")
             if not equals or not key:
-                raise argparse.ArgumentError(self, f"expected KEY=VALUE, found {text!r}")
+                raise ValueError(f"expected KEY=VALUE, found {text!r}")
             try:
-                parsed[key] = DictAction._parse_iterable(value)
-            except (AssertionError, ValueError, SyntaxError, RecursionError) as error:
-                raise argparse.ArgumentError(self, f"{key}: cannot read {value!r}: {error}") from error
-            if "dict(" in value:  # MMEngine has no way to write one here, and would go on with its text
-                raise argparse.ArgumentError(
-                    self,
-                    f"{key}: a dict cannot be written here, found {value!r}: set one option of it as "
-                    f"{key}.OPTION=VALUE, or write a config with _base_ and the difference",
-                )
-            texts.append(text)
-        setattr(namespace, self.dest, parsed)
-        setattr(namespace, f"{self.dest}_texts", texts)
+                parsed[key] = read_value(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"{key}: cannot read {value!r}: {error}. One option of a dict is set as {key}.OPTION=VALUE, more "
+                    f"in a config with _base_ and the difference; a text with brackets or commas goes into quotes of "
+                    f"its own: \"{key}='...'\""
+                ) from error
+        set_options(namespace, parsed, values, self.dest)
 
 
-class LocalRank(argparse.Action):
+class LocalRank(ToolAction):
     """Hand a launcher's ``--local-rank`` on as LOCAL_RANK, unless the environment says it."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
         """Set the variable."""
         os.environ.setdefault("LOCAL_RANK", str(values))
         setattr(namespace, self.dest, values)
@@ -82,6 +92,27 @@ def device(text: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {str(error).splitlines()[0]}") from error
     return text
+
+
+def out_file(*endings: str) -> Callable[[str], Path]:
+    """A file to write, for argparse: what cannot be written is told before hours of work, not after them.
+
+    Args:
+        endings: that its name may have, such as '.json'.
+    """
+
+    def checked(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"its name must end in {' or '.join(endings)}, found {text!r}")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder")
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise argparse.ArgumentTypeError(f"{text!r} cannot be written: nothing can be made in {str(there)!r}")
+        return path
+
+    return checked
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -1,8 +1,8 @@
-"""What somebody may have meant who wrote a name that is not there."""
+"""Names in messages: what somebody may have meant who wrote one that is not there, and not too many of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
 NEAR = 0.6
@@ -11,6 +11,15 @@ HOLDS = 0.9
 """Likeness of two names of which one holds the other, such as ``GeM`` and ``GemPool``."""
 MARGIN = 0.15
 """How much less than the best name another one may be like it, and still be told."""
+
+SHOWN = 20
+"""Names or reasons that a message lists."""
+
+
+def shortened(items: Sequence[object], most: int = SHOWN, between: str = "; ") -> str:
+    """The first ``most`` of some names or reasons, and how many more there are."""
+    more = [f"and {len(items) - most:,} more"] if len(items) > most else []
+    return between.join([*map(str, items[:most]), *more])
 
 
 def likeness(name: str, other: str) -> float:

@@ -4,8 +4,10 @@ to do instead."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from mscmreid.command_line import ToolAction, out_file, set_options
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 CONFIG_ALIASES: dict[str, Mapping[str, Any]] = {
@@ -34,58 +36,33 @@ TEST_INSTEAD = {
 """Options without a counterpart -> what to do."""
 
 
-class SetsConfig(argparse.Action):
+class SetsConfig(ToolAction):
     """A switch, or an option with a value, that stands for options of the config."""
 
     def __init__(self, *args: Any, sets: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sets = sets
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
         """Add them to what ``--cfg-options`` says."""
         options = {key: values if value is ... else value for key, value in self.sets.items()}
-        namespace.cfg_options = {**(getattr(namespace, "cfg_options", None) or {}), **options}
-        texts = getattr(namespace, "cfg_options_texts", None) or []
-        namespace.cfg_options_texts = [*texts, *(f"{key}={value}" for key, value in options.items())]
+        set_options(namespace, options, [f"{key}={value}" for key, value in options.items()], "cfg_options")
 
 
-class Instead(argparse.Action):
+class Instead(ToolAction):
     """An option that is not here: says what to do."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
         """End with the message."""
-        parser.error(f"{option_string} is not an option here: {self.const}")
+        raise ValueError(f"not an option here: {self.const}")
 
 
-class OutFile(argparse.Action):
+class OutFile(ToolAction):
     """``--out FILE``: features or results, by the file's ending."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
+    def act(self, namespace: argparse.Namespace, values: Any) -> None:
         """As ``--out-features`` or ``--out-json``."""
-        kinds = {".npz": "out_features", ".json": "out_json"}
-        for ending, destination in kinds.items():
-            if str(values).endswith(ending):
-                setattr(namespace, destination, values)
-                return
-        parser.error(f"--out: results go to a .json file, features to a .npz file, found {values!r}")
+        setattr(namespace, "out_features" if values.suffix.lower() == ".npz" else "out_json", values)
 
 
 def add_config_switches(group: Any, *names: str) -> None:
@@ -144,6 +121,7 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--out",
         action=OutFile,
+        type=out_file(".json", ".npz"),
         dest=argparse.SUPPRESS,
         metavar="FILE",
         help="--out-json R.json, --out-features F.npz",

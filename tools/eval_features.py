@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from mscmreid.apis.feature_options import add_feature_options, read_features
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.evaluation import evaluate, latex_rows, markdown_table, save_results, terminal_table
 
 FORMATS = {"terminal": terminal_table, "markdown": markdown_table, "latex": latex_rows}
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--feature", nargs="+", help="feat_bn, feat_pool, sum, blend=A, ... (default: all in the file)")
     parser.add_argument("--memory", type=int, default=1024, help="MiB for ranking beyond the features (default 1024)")
     parser.add_argument("--format", choices=list(FORMATS), default="terminal")
-    parser.add_argument("--out-json", help="write the results here, and per-query values beside them")
+    parser.add_argument("--out-json", type=out_file(".json"), help="results, with per-query values beside them")
     return parser.parse_args(argv)
 
 

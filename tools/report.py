@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.evaluation import evaluate, load_results
 from mscmreid.evaluation.embedding import EMBEDDINGS
 from mscmreid.fileio import write_text
@@ -23,7 +23,7 @@ from mscmreid.visualization.report import evaluation_report, results_report
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__, "--rerank")
     parser.add_argument("features", metavar="input", help="features (.npz, or .csv with --npy) or results (.json)")
-    parser.add_argument("out", type=Path, help="HTML file to write")
+    parser.add_argument("out", type=out_file(".html", ".htm"), help="HTML file to write")
     parser.add_argument("--data-root", help="folder of the data set; no image outside of it is read")
     parser.add_argument("--no-images", action="store_true", help="ids in the place of images")
     add_feature_options(parser)

@@ -25,6 +25,7 @@ from mscmreid.modalities import MODALITIES
 
 if TYPE_CHECKING:
     from mscmreid.retrieval.encoder import Encoder
+    from mscmreid.retrieval.filters import Filter
 
 MOST_SHOWN = 10
 """Queries whose answers are printed."""
@@ -145,16 +146,10 @@ def _filter_options(part: argparse.ArgumentParser) -> None:
     group.add_argument("--id", nargs="+", help="only these people")
 
 
-def _filter(args: argparse.Namespace) -> dict[str, Any]:
-    asked = dict(
-        camera=args.camera,
-        exclude_camera=args.exclude_camera,
-        since=args.since,
-        until=args.until,
-        modality=args.gallery_modality,
-        id=args.id,
-    )
-    return {name: value for name, value in asked.items() if value is not None}
+def _filter(args: argparse.Namespace) -> Filter:
+    from mscmreid.retrieval.filters import Filter
+
+    return Filter(args.camera, args.exclude_camera, args.since, args.until, args.gallery_modality, args.id)
 
 
 def _encoder(args: argparse.Namespace) -> Encoder:
@@ -173,9 +168,10 @@ def _encoder(args: argparse.Namespace) -> Encoder:
 def create(args: argparse.Namespace) -> None:
     from mscmreid.intake import Intake
     from mscmreid.retrieval.exported import RUNTIMES, ExportedEncoder
-    from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.retrieval.gallery import Gallery, require_new
     from mscmreid.retrieval.recipe import save_exported_recipe, save_recipe
 
+    require_new(args.gallery)  # before a network is loaded
     intake = Intake.with_depth(args.depth_range)
     if Path(args.config).suffix in RUNTIMES:
         asked = (args.checkpoint, args.cfg_options, args.flip, args.precision, args.device, args.feature != "feat_bn")
@@ -206,12 +202,14 @@ def create(args: argparse.Namespace) -> None:
 
 def add(args: argparse.Namespace) -> None:
     from mscmreid.intake import write_skipped
+    from mscmreid.retrieval.adding import Described
     from mscmreid.retrieval.gallery import Gallery
 
-    described = _descriptions(args)
+    Gallery.open(args.gallery)  # before a network is loaded, as is all that can be said of the images
+    described = Described.of(args.images, args.modality, **_descriptions(args))
     gallery = Gallery.open(args.gallery, _encoder(args))
     before = len(gallery)
-    report = gallery.add(args.images, args.modality, **described, on_error="skip" if args.skip_unreadable else "raise")
+    report = gallery.add_described(described, on_error="skip" if args.skip_unreadable else "raise")
     print(
         f"{report.added:,} added, {report.replaced:,} replaced, {report.already_there:,} already there: "
         f"{before:,} -> {len(gallery):,} images"
@@ -247,6 +245,7 @@ def _descriptions(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def query(args: argparse.Namespace) -> None:
+    from mscmreid.intake import UnreadableImageError, check_images, list_reasons
     from mscmreid.retrieval import answers as written
     from mscmreid.retrieval.engines import make_engine
     from mscmreid.retrieval.files import image_files
@@ -257,10 +256,17 @@ def query(args: argparse.Namespace) -> None:
 
     if args.out is not None:
         written.check_free(args.out, "answers*", args.overwrite)
-    names = [file.path for file in image_files(args.images)]
-    gallery = Gallery.open(args.gallery, _encoder(args))
-    engine = make_engine(args.engine, gallery.path, args.uri)
+    if args.top < 1:
+        raise ValueError(f"--top must be at least 1, found {args.top}")
     where = _filter(args)
+    gallery = Gallery.open(args.gallery)  # all that can be told is told before a network is loaded
+    gallery.check_filter(where)
+    engine = make_engine(args.engine, gallery.path, args.uri)
+    names = [file.path for file in image_files(args.images)]
+    if unreadable := check_images(names, gallery.intake):
+        number = f"{len(unreadable):,} of {len(names):,} queries cannot be read"
+        raise UnreadableImageError(f"{number}: {list_reasons(unreadable)}", unreadable)
+    gallery = Gallery.open(args.gallery, _encoder(args))
     features = gallery.query_features(names, args.modality)
     found = written.answers(gallery, names, features, args.modality, args.top, where, engine)
     notes = [gallery.trust(args.modality, args.gallery_modality)]
@@ -283,7 +289,7 @@ def query(args: argparse.Namespace) -> None:
                 save_picture(page, folder / f"answers_{num_pages:03d}.png")
             write_csv(written.table_rows(found), folder / "answers.csv")
             (folder / "answers.json").write_text(written.as_json(found), encoding="utf-8")
-        print(f"{args.out}: answers.csv, answers.json and {num_pages} pictures of {len(found):,} queries")
+        print(f"{args.out}: answers.csv, answers.json; queries: {len(found):,}, pictures: {num_pages}")
         if len(found) > num_pages * written.QUERIES_A_PAGE:
             print(f"only the first {num_pages * written.QUERIES_A_PAGE} queries are pictured: --pages for more")
     nobody = sum(written.verdict(answer.hits) == written.NOBODY for answer in found)
@@ -323,15 +329,18 @@ def _number(value: Any) -> str:
 def remove(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.gallery import Gallery
 
-    gallery = Gallery.open(args.gallery)
+    gallery, where = Gallery.open(args.gallery), _filter(args)
+    if not where.is_empty:
+        gallery.check_filter(where)
     if args.dry_run:
-        gone = gallery.chosen(_filter(args), args.path)
+        gone = gallery.chosen(where, args.path)
         print("\n".join(hit.path for hit in gone))
         print(f"{len(gone):,} of {len(gallery):,} images would go")
         return
     before = len(gallery)
-    count = gallery.remove(_filter(args), args.path)
-    print(f"{count:,} of {before:,} images removed; their files are where they were")
+    count = gallery.remove(where, args.path)
+    where_they_are = "their files are where they were" if count else f"none is, or lies below, {', '.join(args.path)}"
+    print(f"{count:,} of {before:,} images removed; {where_they_are}")
 
 
 def calibrate(args: argparse.Namespace) -> None:
@@ -412,10 +421,16 @@ def export(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.tables import FORMATS, export_gallery
 
     kind = args.format or FORMATS.get(args.out.suffix, "fiftyone")
+    if args.out.suffix not in FORMATS and args.out.suffix and args.format is None:
+        raise ValueError(
+            f"{args.out}: a table's name ends in {' or '.join(FORMATS)}; a folder for FiftyOne: --format fiftyone"
+        )
     if args.out.exists() and (kind == "fiftyone" or not args.overwrite):
         hint = "a data set needs a new folder" if kind == "fiftyone" else "choose another --out, or --overwrite"
         raise ValueError(f"{args.out} is there already: {hint}")
-    count = export_gallery(Gallery.open(args.gallery), args.out, kind, _filter(args), not args.without_features)
+    gallery, where = Gallery.open(args.gallery), _filter(args)
+    gallery.check_filter(where)
+    count = export_gallery(gallery, args.out, kind, where, not args.without_features)
     print(f"{args.out}: {count:,} images, {kind}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.openmmlab_options import add_test_options
 
 
@@ -20,9 +20,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "checkpoint", help="checkpoint file, or the word 'untrained' for the network as it is initialised"
     )
-    parser.add_argument("--out-features", metavar="F.npz", help="keep the features of all test images in this file")
     parser.add_argument(
-        "--out-json", metavar="R.json", help="results file (default: test_CHECKPOINT.json in the work folder)"
+        "--out-features",
+        type=out_file(".npz"),
+        metavar="F.npz",
+        help="keep the features of all test images in this file",
+    )
+    parser.add_argument(
+        "--out-json",
+        type=out_file(".json"),
+        metavar="R.json",
+        help="results file (default: test_CHECKPOINT.json in the work folder)",
     )
     bad = parser.add_argument_group("bad conditions")
     bad.add_argument(
@@ -46,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     names = ("work_dir", "out_features", "out_json", "rerank", "flip", "precision", "launcher")
     options = {name: getattr(args, name) for name in names}
+    for name in ("out_features", "out_json"):  # into the config, which holds plain values
+        options[name] = None if options[name] is None else str(options[name])
     if args.corruptions is None:
         test(cfg, args.checkpoint, **options)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mscmreid.engine.runner.config_check import SHARED, check_config, path_of, top_level_keys
+from mscmreid.engine.runner.config_check import SHARED, arguments_of, check_config, path_of, top_level_keys
 from mscmreid.engine.runner.run_config import places_of, plain_config, spread_shared
 from mscmreid.near_names import did_you_mean
 from mscmreid.resources import find_config
@@ -182,8 +183,17 @@ def naming_the_part(cfg: Config) -> Iterator[None]:
         paths = (path_of(part, cfg) for part in reversed(parts) if isinstance(part, Mapping) and "type" in part)
         path = next((path for path in paths if path), None)
         if path and error.args and isinstance(error.args[0], str) and path not in error.args[0]:
-            error.args = (f"config: {path}: {error.args[0]}", *error.args[1:])
+            hint = _near_option(error.args[0], [frame.f_locals.get("obj_cls") for frame in frames])
+            error.args = (f"config: {path}: {error.args[0]}{hint}", *error.args[1:])
         raise
+
+
+def _near_option(message: str, built: Sequence[Any]) -> str:
+    """What may have been meant, behind Python's message on an argument that a component has not."""
+    told = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", message)
+    component = next((cls for cls in built if told and getattr(cls, "__name__", "") == told[1]), None)
+    known = None if component is None else arguments_of(component)
+    return "" if told is None or known is None else did_you_mean(told[2], known[0])
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, name: str | None = None) -> None:

@@ -10,6 +10,7 @@ from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.presets import DATASETS, protocols_of
 from mscmreid.evaluation.protocols import GeneralProtocol, Protocol, protocol_of
 from mscmreid.evaluation.standard import check_layout
+from mscmreid.near_names import did_you_mean
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +59,15 @@ def image_root(args: argparse.Namespace, table: FeatureTable) -> Path:
 
     Raises:
         ValueError: ``--data-root`` is not given.
+        FileNotFoundError: it is no folder.
     """
     if args.data_root is None:
         told = table.meta.get("data_root")
         where = f"the file says they are in {told!r}" if told else "the file does not say where they are"
         without = ", or --no-images" if hasattr(args, "no_images") else ""
         raise ValueError(f"say in which folder the images are: give --data-root DIR{without} ({where})")
+    if not Path(args.data_root).is_dir():
+        raise FileNotFoundError(f"--data-root {args.data_root}: there is no such folder")
     return Path(args.data_root)
 
 
@@ -92,10 +96,14 @@ def choose_protocols(args: argparse.Namespace, table: FeatureTable) -> list[Prot
             return list(recorded.values())
         if set(args.protocol) <= set(recorded):
             return [recorded[tag] for tag in args.protocol]
+        if dataset is None:
+            wrong = next(tag for tag in args.protocol if tag not in recorded)
+            raise ValueError(
+                f"the file has no protocol {wrong!r}{did_you_mean(wrong, recorded)}; it has {', '.join(recorded)}"
+            )
     if dataset is None:
-        known = f"; the file has the protocols {', '.join(recorded)}" if recorded else ""
         what = "names no data set" if named is None else f"is of the data set {named!r}"
-        raise ValueError(f"the file {what}: say --dataset {'/'.join(DATASETS)}, or --query and --gallery{known}")
+        raise ValueError(f"the file {what}: say --dataset {'/'.join(DATASETS)}, or --query and --gallery")
     table.meta.setdefault("dataset_name", DATASETS[dataset])
     return protocols_of(dataset, args.protocol)
 

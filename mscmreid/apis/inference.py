@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from mscmreid.apis.config import config_of_stage, load_config, naming_the_part
-from mscmreid.engine.runner.checkpoint import load_weights, read_checkpoint, state_dict_of
+from mscmreid.engine.runner.checkpoint import load_weights, made_by, read_checkpoint, state_dict_of
 from mscmreid.registry import MODELS
 
 
@@ -38,7 +38,8 @@ def init_model(
     if checkpoint is None:
         print_log("init_model: no checkpoint given, the weights are random", "current")
     else:
-        print_log(load_weights(model, state_dict_of(content, checkpoint), checkpoint), "current")
+        state = state_dict_of(content, checkpoint)
+        print_log(load_weights(model, state, checkpoint, made_by=made_by(content)), "current")
     model.cfg = cfg
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval()

@@ -84,7 +84,8 @@ def prepare_test(
 ) -> ReIDRunner:
     """A runner whose ``test()`` is the test that :func:`test` (same arguments and errors) makes."""
     untrained = str(checkpoint) == UNTRAINED
-    meta = {} if untrained else read_checkpoint(checkpoint).get("meta", {})
+    content = {} if untrained else read_checkpoint(checkpoint)
+    meta = content.get("meta", {})
     set_work_dir(cfg, work_dir)
     cfg = config_of_stage(cfg, meta)
     cfg.launcher = launcher
@@ -95,6 +96,8 @@ def prepare_test(
     metric.out_json = out_json or str(Path(cfg.work_dir, f"test_{Path(checkpoint).stem}.json"))
     with naming_the_part(cfg):
         runner = RUNNERS.build(cfg)
+        if not untrained:
+            runner.check_fits(content, str(checkpoint))
         runner._test_loop = runner.build_test_loop(runner._test_loop)
     for check in (check_split, check_people):
         check(meta.get("dataset_meta"), runner.test_loop.dataloader.dataset.metainfo, checkpoint)

@@ -66,6 +66,8 @@ def train(
     cfg.launcher = launcher
     if overwrite and resume is not None:
         raise ValueError("--overwrite begins anew, --resume goes on: choose one of them")
+    if resume not in (None, "auto") and not Path(resume).is_file():
+        raise FileNotFoundError(f"expected a checkpoint to resume from at {resume}, found no file")
     # of the processes of one run the first owns the folder for all
     is_first = launcher_rank(launcher) == 0
     with owned(cfg.work_dir) if is_first else nullcontext():

@@ -8,6 +8,7 @@ import numpy as np
 
 from mscmreid.corruptions.draws import Draws
 from mscmreid.corruptions.pixels import to_uint8
+from mscmreid.near_names import did_you_mean
 from mscmreid.registry import CORRUPTIONS
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -69,7 +70,8 @@ def choose_corruptions(words: Sequence[str] = ("all",)) -> list[str]:
     known |= families | {name: [name] for names in families.values() for name in names}
     unknown = [word for word in words if word not in known]
     if unknown or not words:
-        raise ValueError(f"corruptions are {', '.join(known)}; found {', '.join(unknown) or 'none'}")
+        hint = did_you_mean(unknown[0], known) if unknown else ""
+        raise ValueError(f"found {', '.join(unknown) or 'none'}{hint}; corruptions are {', '.join(known)}")
     chosen = {name for word in words for name in known[word]}
     return [name for names in families.values() for name in names if name in chosen]
 

@@ -103,7 +103,7 @@ class ReIDDataset(BaseDataset):
         self.on_error = on_error
         self.cache: image_cache.ImageCache | None = None
         super().__init__(
-            data_root=find_data_root(data_root, self.NAME or self.name),
+            data_root=find_data_root(data_root, self.name, self.NAME or self.name),
             data_prefix={},
             indices=indices,
             pipeline=[dict(type="mscmreid.LoadImage")] if pipeline is None else list(pipeline),
@@ -287,27 +287,29 @@ class ReIDDataset(BaseDataset):
         _log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
 
 
-def find_data_root(data_root: str | None, name: str) -> str:
+def find_data_root(data_root: str | None, name: str, folder: str) -> str:
     """The absolute folder of a data set, or a FileNotFoundError that says what was looked for.
 
     Args:
-        data_root: as the user gave it; None looks for the folder ``name`` in ``$MSCMREID_DATA``, or in ``data``.
-        name: the data set's usual folder name.
+        data_root: as the user gave it; None looks for ``folder`` in ``$MSCMREID_DATA``, or in ``data``.
+        name: of the data set, for the message.
+        folder: the usual name of the data set's folder.
     """
     home = os.environ.get("MSCMREID_DATA")
+    path = os.path.abspath(os.path.expanduser(data_root or os.path.join(home or "data", folder)))
+    if os.path.isdir(path):
+        return path
     if data_root is not None:
-        path, origin = data_root, "from data_root"
-    elif home:
-        path, origin = os.path.join(home, name), f"from MSCMREID_DATA={home}"
-    else:
-        path, origin = os.path.join("data", name), "data_root is not given and MSCMREID_DATA is not set"
-    path = os.path.abspath(os.path.expanduser(path))
-    if not os.path.isdir(path):
         raise FileNotFoundError(
-            f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the "
-            f"config or with --cfg-options), or set MSCMREID_DATA to the folder that holds {name!r}"
+            f"{name} is missing: data_root={data_root!r} is {path!r}, where there is no folder (--cfg-options "
+            "data_root=FOLDER says another)"
         )
-    return path
+    origin = f"from MSCMREID_DATA={home}" if home else "data_root is not given and MSCMREID_DATA is not set"
+    raise FileNotFoundError(
+        f"{name} is missing: looked for the folder {path!r} ({origin}). Give the folder as data_root (in the config, "
+        "which load_config or RUNNERS.build reads, or with --cfg-options), or set MSCMREID_DATA to the folder that "
+        f"holds {folder!r}"
+    )
 
 
 def _columns(infos: Sequence[dict], start: int, root: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mscmreid.datasets.base import ReIDDataset
 from mscmreid.datasets.listing import FolderScan, ImageRow, person_number, require
 from mscmreid.gate import MAX_TEXT, check_regular
 from mscmreid.intake import Intake, find_images
+from mscmreid.near_names import shortened
 from mscmreid.registry import DATASETS
 from mscmreid.structures import MODALITIES, modality_index
 
@@ -19,7 +20,6 @@ REQUIRED = ("path", "pid", "cam_id", "modality")
 OPTIONAL = ("split", "role")
 ROLES = ("", "query", "gallery")
 UNKNOWN = -1
-SHOWN = 20  # missing images that a message names
 
 
 @DATASETS.register_module()
@@ -99,8 +99,7 @@ class FolderReID(ReIDDataset):
                 except FileNotFoundError as error:
                     missing.append(str(error))
         if missing:
-            more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            raise FileNotFoundError("; ".join(missing[:SHOWN]) + more)
+            raise FileNotFoundError(shortened(missing))
         self._check_people(people[False], people[True], repr(path))
         if not rows:
             found = f"found rows of {sorted(str(split) for split in splits)}" if splits else "it has no row at all"

@@ -31,6 +31,16 @@ class ReIDBatchSampler(Sampler[list[int]]):
     num_batches: int
     part_sizes: tuple[int, ...]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> ReIDBatchSampler:
+        """Says what to do where MMEngine's own Runner makes one."""
+        if "sampler" in kwargs and "batch_size" in kwargs:
+            raise ValueError(
+                f"{cls.__name__} makes batches for all processes together, which mmengine's own Runner cannot use: in "
+                "the place of Runner.from_cfg(cfg), mmengine.registry.RUNNERS.build(cfg) or "
+                "mscmreid.engine.ReIDRunner.from_cfg(cfg) give one that can"
+            )
+        return super().__new__(cls)
+
     def __init__(self, dataset: Any, seed: int | None = None) -> None:
         if not hasattr(dataset, "rows"):
             raise ValueError(

@@ -83,6 +83,27 @@ class GalleryIndex:
         return len(self.pids) * itemsize * copies + per_id + self.max_matches() * 64 + sorting
 
 
+@dataclass(frozen=True)
+class _Block:
+    """What :func:`rank_block` is given, with ignored rows as -inf as far as they are no matches."""
+
+    scores: np.ndarray
+    pids: np.ndarray
+    cams: np.ndarray | None
+    gallery: GalleryIndex
+    rule: ExclusionRule
+
+    @property
+    def unseen(self) -> int:
+        """Stands for "no such match" and sorts behind every rank."""
+        return self.scores.shape[1] + 1
+
+    def ignored_matches(self, rows: slice, columns: np.ndarray) -> np.ndarray:
+        """Which of the matches in ``columns`` the rule ignores for the queries ``rows``; bool, (rows, columns)."""
+        assert self.cams is not None and self.gallery.cams is not None
+        return self.rule.ignored_matches(self.cams[rows, None], self.gallery.cams[columns])
+
+
 def rank_block(
     scores: np.ndarray,
     query_pids: np.ndarray,
@@ -109,11 +130,11 @@ def rank_block(
                 scores[np.ix_(np.flatnonzero(query_cams == cam), columns)] = -np.inf
 
     num_rows = len(scores)
-    unseen = scores.shape[1] + 1  # stands for "no such match" and sorts behind every rank
+    block = _Block(scores, query_pids, query_cams, gallery, rule)
     matches = _matches_at_once if gallery.max_matches() <= FEW_ROWS else _matches_by_id
-    ranks, best_score, best_column = matches(scores, query_pids, query_cams, gallery, rule, unseen)
+    ranks, best_score, best_column = matches(block)
     ranks.sort(axis=1)
-    seen = ranks < unseen
+    seen = ranks < block.unseen
     num_matches = seen.sum(axis=1)
     has_match = num_matches > 0
     precision = np.where(seen, np.arange(1, ranks.shape[1] + 1) / ranks, 0.0)
@@ -127,23 +148,16 @@ def rank_block(
     )
 
 
-def _matches_at_once(
-    scores: np.ndarray,
-    query_pids: np.ndarray,
-    query_cams: np.ndarray | None,
-    gallery: GalleryIndex,
-    rule: ExclusionRule,
-    unseen: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matches_at_once(queries: _Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks (n, max_matches) of the matches, ``unseen`` where there is none; score and column (n, 1) of the best.
 
     The first matches of all queries are counted together, then the second ones, and so on.
     """
-    columns = gallery.columns_of(query_pids)
+    scores = queries.scores
+    columns = queries.gallery.columns_of(queries.pids)
     here = np.arange(len(scores))[:, None]
-    if rule.same_id_same_camera:
-        assert query_cams is not None and gallery.cams is not None
-        ignored = (columns >= 0) & rule.ignored_matches(query_cams[:, None], gallery.cams[columns])
+    if queries.rule.same_id_same_camera:
+        ignored = (columns >= 0) & queries.ignored_matches(slice(None), columns)
         rows, numbers = np.nonzero(ignored)
         scores[rows, columns[rows, numbers]] = -np.inf
     values = scores[here, columns]
@@ -152,7 +166,7 @@ def _matches_at_once(
     absent = values == -np.inf
     values[absent] = np.inf  # nothing is above it, nor equal to it
     ranks = _ranks_in_rows(scores, values, columns)
-    ranks[absent] = unseen
+    ranks[absent] = queries.unseen
     return ranks, values[here, best], columns[here, best]
 
 
@@ -174,36 +188,28 @@ def _ranks_in_rows(scores: np.ndarray, values: np.ndarray, columns: np.ndarray) 
     return ranks
 
 
-def _matches_by_id(
-    scores: np.ndarray,
-    query_pids: np.ndarray,
-    query_cams: np.ndarray | None,
-    gallery: GalleryIndex,
-    rule: ExclusionRule,
-    unseen: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matches_by_id(queries: _Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As :func:`_matches_at_once`, for one id after another."""
-    num_rows = len(scores)
-    ranks = np.full((num_rows, gallery.max_matches()), unseen, dtype=np.int64)
+    scores, gallery, num_rows = queries.scores, queries.gallery, len(queries.scores)
+    ranks = np.full((num_rows, gallery.max_matches()), queries.unseen, dtype=np.int64)
     best_score = np.full((num_rows, 1), np.inf, dtype=scores.dtype)
     best_column = np.zeros((num_rows, 1), dtype=np.int64)
-    bounds = np.flatnonzero(np.r_[True, query_pids[1:] != query_pids[:-1], True])
+    bounds = np.flatnonzero(np.r_[True, queries.pids[1:] != queries.pids[:-1], True])
     work = np.empty(WORK_BYTES, dtype=bool)
     for start, stop in itertools.pairwise(bounds):
-        columns = gallery.columns(int(query_pids[start]))
+        columns = gallery.columns(int(queries.pids[start]))
         if not len(columns):
             continue
         block = scores[start:stop]
         values = block[:, columns]  # (rows, matches)
-        if rule.same_id_same_camera:
-            assert query_cams is not None and gallery.cams is not None
-            values[rule.ignored_matches(query_cams[start:stop, None], gallery.cams[columns])] = -np.inf
+        if queries.rule.same_id_same_camera:
+            values[queries.ignored_matches(slice(start, stop), columns)] = -np.inf
             block[:, columns] = values
         best = values.argmax(axis=1)  # the first of equal ones
         best_score[start:stop, 0] = values[np.arange(len(values)), best]
         best_column[start:stop, 0] = columns[best]
         found = _ranks_by_sorting(block, columns) if len(columns) > SORT_FROM else _ranks(block, values, columns, work)
-        found[values == -np.inf] = unseen
+        found[values == -np.inf] = queries.unseen
         ranks[start:stop, : len(columns)] = found
     return ranks, best_score, best_column
 

@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mscmreid.evaluation.evaluate import Evaluation, evaluate
+from mscmreid.evaluation.evaluate import evaluate
 from mscmreid.evaluation.features import FeatureTable
 from mscmreid.evaluation.protocols import PROTOCOLS, Protocol, trial_numbers
 from mscmreid.evaluation.ranking import DEFAULT_MEMORY
@@ -52,7 +52,6 @@ class VIReIDMetric(BaseMetric):
 
     Attributes:
         last_results: the rows of the last evaluation's table.
-        last_evaluations: the same with their per-query values and selections.
         last_table: the features of the last evaluation.
         base: features of all rows that are needed, for a pass over some of them: a row that it does not bring is taken
             from here (by path). Nothing is printed then.
@@ -85,7 +84,6 @@ class VIReIDMetric(BaseMetric):
         self.out_features, self.out_json, self.memory_bytes = out_features, out_json, memory_bytes
         self.meta: dict[str, Any] = {}
         self.last_results: list[Result] = []
-        self.last_evaluations: list[Evaluation] = []
         self.last_table: FeatureTable | None = None
         self.base: FeatureTable | None = None
         self._columns: Mapping[str, Any] | None = None
@@ -201,7 +199,7 @@ class VIReIDMetric(BaseMetric):
             with_cameras=bool(self.out_json),
             with_intervals=bool(self.out_json),
         )
-        self.last_evaluations, self.last_table = evaluations, table
+        self.last_table = table
         self.last_results = [evaluation.result for evaluation in evaluations]
         if self.base is None:
             print_log("\n" + terminal_table(self.last_results), logger="current")

@@ -12,13 +12,13 @@ from pathlib import Path
 from mscmreid.cores import available_cores
 from mscmreid.fileio import written_atomically
 from mscmreid.intake.images import ADVICE, Intake, UnreadableImageError, decode
+from mscmreid.near_names import SHOWN, shortened
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """What counts as an image, whatever the case."""
 OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".jp2", ".dng", ".pgm", ".ppm", ".exr")
 """Images as well, but of kinds that are not read: nobody should wonder where they are."""
 LISTS = (".txt", ".csv")
-SHOWN = 20
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,8 @@ def unreadable_images(unreadable: Mapping[str, str]) -> UnreadableImageError:
 
 def list_reasons(unreadable: Mapping[str, str], most: int | None = SHOWN) -> str:
     """The reasons of the first ``most`` (None: of all), and how many more there are."""
-    reasons = [why if path in why else f"{path}: {why}" for path, why in unreadable.items()]
-    more = [] if most is None or len(reasons) <= most else [f"and {len(reasons) - most} more"]
-    return "; ".join([*(reason.removesuffix(ADVICE) for reason in reasons[:most]), *more])
+    reasons = [(why if path in why else f"{path}: {why}").removesuffix(ADVICE) for path, why in unreadable.items()]
+    return shortened(reasons, len(reasons) if most is None else most)
 
 
 def write_skipped(skipped: Mapping[str, str], path: str | Path) -> None:

@@ -8,16 +8,18 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mscmreid.intake import Intake, UnreadableImageError, check_images, unreadable_images
 from mscmreid.modalities import MODALITIES, modality_index
+from mscmreid.near_names import shortened
 from mscmreid.progress import Progress, log
 from mscmreid.retrieval.columns import Columns, Labels, Texts
 from mscmreid.retrieval.encoder import Encoder
-from mscmreid.retrieval.files import ImageFile
+from mscmreid.retrieval.files import ImageFile, image_files
 from mscmreid.retrieval.filters import label, seconds_of
 from mscmreid.retrieval.snapshot import Snapshot
 from mscmreid.retrieval.storage import DamagedGalleryError, Manifest, Segment, SegmentEntry, Storage, files_of
@@ -76,23 +78,27 @@ def describe(
             'mtime' is each file's modification time.
 
     Raises:
-        ValueError: a sequence of another length; a camera, time or id that is none; the file is named.
+        ValueError: a sequence of another length; images whose camera, time or id is none or is not found, all named.
     """
     kind = modality_index(modality)
-    columns: dict[str, list[Any]] = {}
-    for column, value in (("camera", camera), ("time", time), ("ids", ids)):
+
+    def told_by(column: str, value: Any) -> Callable[[int], Any]:
         if value is None or isinstance(value, str | int | float) or hasattr(value, "isoformat"):
-            columns[column] = [value] * len(files)
-        elif callable(value):
-            columns[column] = [value(file.name) for file in files]
-        else:
-            columns[column] = list(value)
-            if len(columns[column]) != len(files):
-                raise ValueError(f"{column} has {len(columns[column])} entries for {len(files)} images")
-    found = []
+            if value is not None and value != "mtime":
+                seconds_of(value) if column == "time" else label(value)  # a mistake in it is not one of each image
+            return lambda i: value
+        if callable(value):
+            return lambda i: value(files[i].name)
+        if len(value) != len(files):
+            raise ValueError(f"{column} has {len(value)} entries for {len(files)} images")
+        return list(value).__getitem__
+
+    columns = [told_by(column, value) for column, value in (("camera", camera), ("ids", ids), ("time", time))]
+    found: list[Wanted] = []
+    wrong: dict[str, list[str]] = {}
     for i, file in enumerate(files):
-        place, person, when = columns["camera"][i], columns["ids"][i], columns["time"][i]
         try:
+            place, person, when = (told(i) for told in columns)
             found.append(
                 Wanted(
                     file.path,
@@ -103,8 +109,43 @@ def describe(
                 )
             )
         except ValueError as error:
-            raise ValueError(f"{file.path!r}: {error}") from None
+            wrong.setdefault(str(error), []).append(repr(file.name))
+    if wrong:
+        reasons = [f"{reason}: {shortened(names, between=', ')}" for reason, names in wrong.items()]
+        number = sum(map(len, wrong.values()))
+        raise ValueError(f"{number:,} of {len(files):,} images cannot be described; {shortened(reasons)}")
     return found
+
+
+@dataclass(frozen=True)
+class Described:
+    """Images that somebody wants in a gallery, before any of them is opened.
+
+    Attributes:
+        wanted: the files and what is said of them.
+        folders: that were named, or hold the files that were; absolute.
+        skipped: path -> reason of what cannot be had.
+    """
+
+    wanted: list[Wanted]
+    folders: list[str]
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        images: str | Path | Sequence[str | Path],
+        modality: str,
+        camera: Any = None,
+        time: Any = None,
+        ids: Any = None,
+    ) -> Described:
+        """See :meth:`Gallery.add` and :func:`describe` for arguments and errors."""
+        skipped: dict[str, str] = {}
+        wanted = describe(image_files(images, skipped), modality, camera, time, ids)
+        named = [os.path.abspath(item) for item in ([images] if isinstance(images, str | Path) else images)]
+        folders = sorted({item if os.path.isdir(item) else os.path.dirname(item) for item in named})
+        return cls(wanted, folders, skipped)
 
 
 def _mtime(path: str) -> float | None:

@@ -94,6 +94,11 @@ class Labels:
         wanted = set(names)
         return np.isin(self.codes, [i for i, name in enumerate(self.names) if name in wanted])
 
+    def counts(self, rows: np.ndarray) -> dict[str, int]:
+        """How many of the rows that a (N,) bool array says have each name; those without any are left out."""
+        found = np.bincount(self.codes[rows & (self.codes >= 0)], minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, found, strict=True) if count}
+
     def take(self, rows: np.ndarray) -> Labels:
         """Some of them."""
         return Labels(self.codes[rows], self.names)

@@ -35,13 +35,10 @@ def by_pattern(pattern: str, time_format: str | None = None) -> Callable[[str], 
     def found(name: str) -> Any:
         match = compiled.search(name)
         if match is None or match[1] is None:
-            raise ValueError(f"the pattern {pattern!r} does not fit the image {name!r}")
+            raise ValueError(f"the pattern {pattern!r} does not fit")
         if time_format is None:
             return match[1]
-        try:
-            return seconds_of(datetime.datetime.strptime(match[1], time_format))
-        except ValueError as error:
-            raise ValueError(f"image {name!r}: {error}") from None
+        return seconds_of(datetime.datetime.strptime(match[1], time_format))
 
     return found
 
@@ -53,10 +50,17 @@ def by_table(path: Path) -> dict[str, Callable[[str], Any]]:
 
     Raises:
         FileNotFoundError: no such table.
-        ValueError: other columns, a path twice, a line that is cut off; later, by the functions: an image it lacks.
+        ValueError: no text in UTF-8, other columns, a path twice, a cut line; then, by the functions: what it lacks.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}")
+    try:
+        return _columns_of(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from error
+
+
+def _columns_of(path: Path) -> dict[str, Callable[[str], Any]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         names = list(reader.fieldnames or [])
@@ -74,7 +78,7 @@ def by_table(path: Path) -> dict[str, Callable[[str], Any]]:
     def of(column: str) -> Callable[[str], Any]:
         def found(name: str) -> Any:
             if name not in rows:
-                raise ValueError(f"{path} says nothing of the image {name!r}")
+                raise ValueError(f"{path} says nothing of them")
             return rows[name][column] or None
 
         return found

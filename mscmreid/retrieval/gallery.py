@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from mscmreid.intake import Intake, check_images, unreadable_images
 from mscmreid.modalities import MODALITIES, modality_index
-from mscmreid.retrieval.adding import SEGMENT, Adding, AddReport, Describing, checked_rows, describe, with_removed
+from mscmreid.near_names import did_you_mean, shortened
+from mscmreid.retrieval.adding import SEGMENT, Adding, AddReport, Described, Describing, checked_rows, with_removed
 from mscmreid.retrieval.calibration import NOT_CALIBRATED, Calibration, ScoreModel, kind_of
 from mscmreid.retrieval.columns import Columns
 from mscmreid.retrieval.encoder import Encoder, Image, as_encoder
@@ -89,9 +90,7 @@ class Gallery:
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
         encoder = as_encoder(encoder)
-        folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"a new gallery needs a new or an empty folder, found {str(folder)!r} with content")
+        folder = require_new(path)
         folder.mkdir(parents=True, exist_ok=True)
         storage = Storage(folder.absolute())
         with storage.writing():
@@ -170,20 +169,22 @@ class Gallery:
             BlockingIOError: another process is writing.
             ValueError: the gallery has no encoder; an unknown option.
         """
+        self._need_encoder("add images")
+        return self.add_described(Described.of(images, modality, camera, time, ids), on_error)
+
+    def add_described(self, described: Described, on_error: str = "raise") -> AddReport:
+        """:meth:`add`, of images that were described before, such as before an encoder was loaded."""
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', found {on_error!r}")
         encoder = self._need_encoder("add images")
-        skipped: dict[str, str] = {}
-        wanted = describe(image_files(images, skipped), modality, camera, time, ids)
-        if skipped and on_error == "raise":  # before any feature is made
-            intake = Intake.of(encoder.identity.get("intake"))
-            raise unreadable_images({**skipped, **check_images([item.path for item in wanted], intake)})
-        folders = [os.path.abspath(item) for item in ([images] if isinstance(images, str | Path) else images)]
+        if described.skipped and on_error == "raise":  # before any feature is made
+            bad = check_images([item.path for item in described.wanted], self.intake)
+            raise unreadable_images({**described.skipped, **bad})
         with self.storage.writing():
             self.refresh()
             adding = Adding(self.storage, self.snapshot, encoder, on_error)
-            adding.report.skipped |= skipped
-            manifest = adding.run(wanted, sorted({f if os.path.isdir(f) else os.path.dirname(f) for f in folders}))
+            adding.report.skipped |= described.skipped
+            manifest = adding.run(described.wanted, described.folders)
             if manifest is not None:
                 self._commit(manifest)
         return adding.report
@@ -427,6 +428,29 @@ class Gallery:
         """All rows that meet a filter, without scores, in the order in which they were added."""
         return [self.hit(int(position)) for position in np.flatnonzero(self.snapshot.mask(Filter.of(where)))]
 
+    def check_filter(self, where: Filter | Mapping[str, Any] | None = None) -> None:
+        """For people who type a filter: raise a ValueError if it names a camera or an id that no image has, or if no
+        image meets it."""
+        where, columns, alive = Filter.of(where), self.snapshot.columns, self.snapshot.alive
+        for what, asked, labels in (
+            ("camera", (*where.camera, *where.exclude_camera), columns.camera),
+            ("id", where.id, columns.id),
+        ):
+            there = labels.counts(alive)
+            unknown = [name for name in asked if name not in there]
+            if unknown:
+                raise ValueError(
+                    f"no image in {self.path} has the {what} {shortened(unknown, between=', ')}"
+                    f"{did_you_mean(unknown[0], there)}; there are {shortened(list(there), between=', ') or 'none'}"
+                )
+        if not len(self):
+            raise ValueError(f"{self.path} is empty: add images first")
+        if not self.snapshot.mask(where).any():
+            about = self.info()
+            kinds = ", ".join(f"{name}: {count:,}" for name, count in about["modalities"].items())
+            times = "no times" if about["since"] is None else f"times from {about['since']} to {about['until']}"
+            raise ValueError(f"no image in {self.path} meets all conditions together; there are {kinds}, with {times}")
+
     def features(self, rows: Sequence[int]) -> np.ndarray:
         """(n, dim) float32 features of rows by their numbers, to ask with.
 
@@ -441,19 +465,14 @@ class Gallery:
         manifest, columns = self.snapshot.manifest, self.snapshot.columns
         alive = self.snapshot.alive
         times = columns.time[alive & np.isfinite(columns.time)]
-
-        def counts(codes: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-            found = np.bincount(codes[alive & (codes >= 0)], minlength=len(names))
-            return {name: int(count) for name, count in zip(names, found, strict=True) if count}
-
         unfinished = self.storage.unnamed_segments(manifest)
         return dict(
             path=str(self.path),
             version=manifest.version,
             images=manifest.num_rows,
             modalities=self.info_of_modalities(),
-            cameras=counts(columns.camera.codes, columns.camera.names),
-            people=len(counts(columns.id.codes, columns.id.names)),
+            cameras=columns.camera.counts(alive),
+            people=len(columns.id.counts(alive)),
             since=time_text(float(times.min())) if len(times) else None,
             until=time_text(float(times.max())) if len(times) else None,
             folders=list(manifest.folders),
@@ -503,6 +522,14 @@ class Gallery:
         return checked_rows(rows, len(rows), self.dim)
 
 
+def require_new(path: str | Path) -> Path:
+    """The folder of a gallery that is to be made; a ValueError if there is something in it."""
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"a new gallery needs a new or an empty folder, found {str(folder)!r} with content")
+    return folder
+
+
 def query_images(images: Any) -> list[Image]:
     """The images of a question, one entry each; a folder is all images in it."""
     if isinstance(images, str | Path):
@@ -510,8 +537,3 @@ def query_images(images: Any) -> list[Image]:
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
     return list(images) if isinstance(images, Sequence) else [images]
-
-
-def as_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON values."""
-    return asdict(hit)

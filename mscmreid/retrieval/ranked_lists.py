@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mscmreid.intake import UnreadableImageError, list_reasons
+from mscmreid.intake import UnreadableImageError, check_images, list_reasons, unreadable_images
 from mscmreid.retrieval.adding import AddReport
 from mscmreid.retrieval.answers import Answer, answers
 from mscmreid.retrieval.encoder import Encoder
@@ -71,7 +71,11 @@ def rank_images(
     sides = [kept_gallery(folder, encoder, name) for name in ("queries", "gallery")]
     skipped: dict[str, str] = {}
     for side, name, files, modality in zip(sides, ("query", "gallery"), (queries, gallery), modalities, strict=True):
-        skipped |= fit(side, files, modality, on_error).skipped
+        try:
+            skipped |= fit(side, files, modality, on_error).skipped
+        except UnreadableImageError as error:  # of the queries: the gallery's are told together with them
+            others = check_images([file.path for file in gallery], side.intake) if name == "query" else {}
+            raise unreadable_images({**error.unreadable, **others}) from error
         if not len(side):
             raise UnreadableImageError(f"none of the {len(files)} {name} images can be read: {list_reasons(skipped)}")
     place = {hit.path: position for position, hit in enumerate(sides[0].hits())}

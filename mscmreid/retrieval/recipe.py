@@ -11,6 +11,7 @@ from mscmreid.fileio import write_text
 from mscmreid.intake import Intake
 from mscmreid.retrieval.encoder import Encoder, ModelEncoder
 from mscmreid.retrieval.exported import ExportedEncoder
+from mscmreid.retrieval.storage import Storage
 
 FILE = "encoder.json"
 
@@ -60,9 +61,10 @@ def open_encoder(
         device, batch_size, num_workers: where and how it runs.
 
     Raises:
-        FileNotFoundError: nothing was kept, or the checkpoint is gone.
+        FileNotFoundError: there is no gallery, nothing was kept, or the checkpoint is gone.
         ValueError: what was kept cannot be read.
     """
+    Storage(Path(gallery)).read_manifest()  # says so where there is no gallery at all
     path = Path(gallery) / FILE
     if not path.is_file():
         raise FileNotFoundError(
@@ -83,9 +85,9 @@ def open_encoder(
         intake, kept, weights = Intake.of(content["intake"]), content["config"], content["checkpoint"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say how an encoder is made: {type(error).__name__}: {error}") from error
-    weights = checkpoint or weights
-    if not Path(weights).is_file():
+    if checkpoint is None and not Path(weights).is_file():
         raise FileNotFoundError(f"the checkpoint of the gallery, {weights}, is gone: say where it is with --checkpoint")
+    weights = checkpoint or weights
     cfg = load_config(config) if config is not None else Config(kept)
     if config is not None:
         cfg.model.inference = kept["model"].get("inference", cfg.model.get("inference"))

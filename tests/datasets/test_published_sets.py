@@ -132,8 +132,10 @@ class TestDataRoot:
         monkeypatch.setenv("MSCMREID_DATA", str(tmp_path))
         with pytest.raises(FileNotFoundError, match=rf"looked for the folder '{tmp_path}/LLCM' \(from MSCMREID_DATA"):
             LLCM()
-        with pytest.raises(FileNotFoundError, match=r"looked for the folder '/nowhere' \(from data_root\)"):
-            RegDB(data_root="/nowhere")
+        for given in (dict(), dict(name="drawn people")):
+            name = given.get("name", "RegDB")
+            with pytest.raises(FileNotFoundError, match=f"^{name} is missing: data_root='/nowhere' is '/nowhere'"):
+                RegDB(data_root="/nowhere", **given)
 
 
 class TestRegDB:

@@ -36,6 +36,10 @@ OPTIONS = [
     ({"train_cfg.val_begin": math.nan}, "train_cfg.val_begin is nan"),
     ({"train_cfg.val_interval": 0}, "train_cfg.val_interval must be a whole number"),
     ({"train_cfg.max_epochs": 2.5}, "train_cfg.max_epochs must be a whole number"),
+    ({"train_cfg": dict(by_epoch=False, val_interval=4)}, "train_cfg needs max_iters=N"),
+    ({"train_cfg": dict(type="IterBasedTrainLoop")}, "train_cfg needs max_iters=N, the length of a training"),
+    ({"train_cfg.max_epochs": None}, "train_cfg needs max_epochs=N"),
+    ({"train_cfg.by_epoch": False}, "train_cfg needs max_iters=N"),
     ({"optim_wrapper.optimizer.lr": math.nan}, "optim_wrapper.optimizer.lr is nan"),
     ({"test_evaluator.protocols": [dict(type="RegDBProtocl")]}, "test_evaluator.protocols.0.type: nothing is reg"),
     ({"test_evaluator.protocols": [dict(type="SYSUProtocol", mod="all")]}, "test_evaluator.protocols.0.mod: "),
@@ -230,3 +234,9 @@ def test_the_hash_of_a_config_does_not_depend_on_how_the_runner_is_found():
     assert config_hash(load_config("mscm_synthetic")) == config_hash(
         load_config("mscm_synthetic", {"runner_type": "ReIDRunner"})
     )
+
+
+def test_an_option_of_a_part_that_its_builder_refuses_has_its_path_and_the_nearest_name():
+    cfg = load_config("mscm_synthetic", {"model.head.losses.qct.margn": 1})
+    with pytest.raises(TypeError, match=r"config: model\.head\.losses\.qct: .*'margn'; did you mean 'margin'\?"):
+        init_model(cfg, device="cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from test_runs import KillHook
 from torch import nn
 from toy_runs import logged_scalars
 
@@ -97,19 +97,11 @@ def test_a_listener_that_postpones_lets_the_first_sigterm_wait_and_nothing_else(
         listener(signal.SIGINT, None)
 
 
-class SignalHook(Hook):
-    """Sends SIGTERM to this process in an iteration, or in the validation after an epoch."""
+class SignalHook(KillHook):
+    """Sends SIGTERM to this process."""
 
-    def __init__(self, iteration=None, validation_after=None):
-        self.iteration, self.validation_after = iteration, validation_after
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.iteration:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def before_val_iter(self, runner, batch_idx, data_batch=None):
-        if runner.epoch == self.validation_after:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def end(self):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class NoisyGeM(GeM):

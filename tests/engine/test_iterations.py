@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from mmengine.hooks import Hook
 from test_interruption import assert_same_run, noisy
+from test_runs import run_and_kill
 from toy_runs import logged_scalars
 
 from mscmreid.apis import train
@@ -26,25 +26,6 @@ OPTIONS = dict(
         dict(type="MultiStepLR", milestones=[2], by_epoch=True),
     ],
 )
-
-
-class Killed(BaseException):
-    """Stands for a signal."""
-
-
-class KillHook(Hook):
-    """Ends the run before an iteration, or in the validation after one."""
-
-    def __init__(self, iteration=None, validation_after=None):
-        self.iteration, self.validation_after = iteration, validation_after
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.iteration:
-            raise Killed
-
-    def before_val_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.validation_after:
-            raise Killed
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +66,7 @@ def test_a_run_leaves_the_last_two_checkpoints_the_best_and_a_log_by_iterations(
     ids=["in the third epoch", "in the last validation"],
 )
 def test_a_killed_and_resumed_run_equals_a_straight_one_bitwise(straight_run, toy_config, tmp_path, when):
-    cfg = noisy(toy_config(**OPTIONS))
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type=KillHook, **when)]
-    with pytest.raises(Killed):
-        train(cfg)
+    run_and_kill(noisy(toy_config(**OPTIONS)), **when, unit="iter")
     assert not (tmp_path / "run" / "iter_8.pth").exists()
     train(noisy(toy_config(**OPTIONS)), resume="auto")
     assert_same_run(straight_run, tmp_path / "run", "iter_8.pth")

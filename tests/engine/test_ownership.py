@@ -53,6 +53,20 @@ def test_a_folder_in_use_is_refused_with_who_uses_it_until_that_process_is_kille
     assert not (tmp_path / ".training.json").exists()
 
 
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ValueError, match=r"is to be a folder to work in \(--work-dir\), but a file"), owned(path):
+            pass
+
+
+def test_a_missing_checkpoint_to_resume_from_is_told_first(toy_config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "epoch_1.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"checkpoint to resume from at none\.pth, found no file"):
+        train(toy_config(), resume="none.pth")
+
+
 def test_a_process_may_own_a_folder_twice_and_by_other_paths(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     with owned(tmp_path / "folder"), owned(tmp_path / "link"):
@@ -92,8 +106,9 @@ def test_a_training_that_begins_anew_among_checkpoints_is_refused_with_the_ways_
     (folder / name).write_text("a checkpoint")
     with pytest.raises(ValueError, match=rf"{name}.*--resume.*--work-dir.*--overwrite"):
         train(toy_config())
+    (tmp_path / "epoch_1.pth").write_text("of another folder")
     with pytest.raises(ValueError, match="holds a training already"):
-        train(toy_config(), resume=str(tmp_path / "elsewhere" / "epoch_1.pth"))
+        train(toy_config(), resume=str(tmp_path / "epoch_1.pth"))
     with pytest.raises(ValueError, match="choose one of them"):
         train(toy_config(), resume="auto", overwrite=True)
     assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == [name]

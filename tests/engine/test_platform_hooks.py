@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS as ROOT_RUNNERS
+from mmengine.runner import Runner
 from toy_runs import logged_scalars
 
 from mscmreid.apis import train
@@ -134,6 +135,22 @@ def test_scripts_build_a_runner_from_a_config_file(sysu_folder, toy_config, tmp_
     raw.train_dataloader.batch_sampler.num_idz = 3
     with pytest.raises(ValueError, match=r"batch_sampler\.num_idz.*did you mean 'num_ids'"):
         ROOT_RUNNERS.build(raw)
+
+
+@pytest.mark.parametrize(("level", "on_screen"), [("INFO", False), ("DEBUG", True)])
+def test_the_list_of_hooks_is_in_the_log_file_and_not_on_the_screen(toy_config, capfd, level, on_screen):
+    runner = ReIDRunner.from_cfg(toy_config(**ONE, log_level=level))
+    runner.logger.info("a line")
+    (log,) = Path(runner.log_dir).glob("*.log")
+    assert "before_train_iter:" in log.read_text()
+    screen = "".join(capfd.readouterr())
+    assert "a line" in screen and ("before_train_iter:" in screen) == on_screen
+
+
+def test_a_script_with_mmengines_own_runner_is_told_which_one_to_take(toy_config):
+    runner = Runner.from_cfg(toy_config(**ONE))
+    with pytest.raises(ValueError, match=r"in the place of Runner\.from_cfg\(cfg\), mmengine\.registry\.RUNNERS"):
+        runner.train()
 
 
 def test_a_script_of_a_training_in_stages_is_told_what_to_call(toy_config):

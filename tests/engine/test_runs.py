@@ -21,18 +21,21 @@ class Killed(BaseException):
 
 
 class KillHook(Hook):
-    """Ends the run in the middle of an epoch, or during its validation."""
+    """Ends the run before an iteration, or in the validation after an epoch (or, as ``unit`` says, an 'iter')."""
 
-    def __init__(self, iteration=None, validation_after=None):
-        self.iteration, self.validation_after = iteration, validation_after
+    def __init__(self, iteration=None, validation_after=None, unit="epoch"):
+        self.iteration, self.validation_after, self.unit = iteration, validation_after, unit
+
+    def end(self):
+        raise Killed
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
-            raise Killed
+            self.end()
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
-        if runner.epoch == self.validation_after:
-            raise Killed
+        if getattr(runner, self.unit) == self.validation_after:
+            self.end()
 
 
 def run_and_kill(cfg, **when) -> None:
@@ -158,9 +161,16 @@ def test_resume_from_weights_only_is_an_error(straight_run, toy_config):
         train(toy_config(), resume=str(best))
 
 
-def test_training_from_a_checkpoint_of_another_model_stops(straight_run, toy_config):
-    with pytest.raises(ValueError, match="does not fit"):
-        train(toy_config(load_from=str(straight_run / "epoch_3.pth"), model__backbone__base_channels=8))
+def test_a_checkpoint_of_another_model_is_refused_in_a_line_before_an_image_is_read(straight_run, toy_config, tmp_path):
+    other = dict(model__backbone__base_channels=8, cache_dir=str(tmp_path / "cache"))
+    checkpoint = straight_run / "epoch_3.pth"
+    for run in (
+        lambda: train(toy_config(load_from=str(checkpoint), **other)),
+        lambda: run_test(toy_config(**other), checkpoint),
+    ):
+        with pytest.raises(ValueError, match=r"does not fit.*, and \d+ more.*made by the run toy\d+") as told:
+            run()
+        assert len(str(told.value).replace(str(checkpoint), "")) < 600 and not (tmp_path / "cache").exists()
 
 
 def test_wrong_num_classes_stops_before_training(toy_config):

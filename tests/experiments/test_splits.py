@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -344,7 +345,7 @@ def test_a_split_and_a_mean_over_splits_cannot_stand_in_one_column():
 
 
 @pytest.mark.slow
-def test_the_command_line_does_all_ten_splits(data, tmp_path):
+def test_the_command_line_does_splits_and_goes_on_with_more(data, tmp_path):
     config(data, train_cfg__max_epochs=1, train_cfg__val_begin=1).dump(tmp_path / "toy_regdb.py")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -357,12 +358,14 @@ def test_the_command_line_does_all_ten_splits(data, tmp_path):
     shared = call("--splits", "1", "2", "--processes", "2")
     assert shared.returncode == 0, shared.stdout + shared.stderr
     assert shared.stdout.count("RegDB splits 1,2") == 1
-    done = call("--splits")
+    done = call("--splits", "1", "2", "3")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "RegDB splits 1-10" in done.stdout and "10 splits" in done.stdout and "Only" not in done.stdout
+    assert "RegDB splits 1-3" in done.stdout and "3 splits" in done.stdout and "Only" in done.stdout
     assert done.stdout.count("not done again") == 2
+    left = call("--splits", "--print-commands")  # all ten
+    assert re.findall(r"--splits (\d+)", left.stdout) == [str(n) for n in range(4, 11)], left.stdout
     results = load_results(tmp_path / "run" / "toy_regdb" / "seed_0" / "splits_best.json")
-    assert [(r.splits, r.num_queries[0]) for r in results] == [(list(range(1, 11)), 12)] * 4
+    assert [(r.splits, r.num_queries[0]) for r in results] == [([1, 2, 3], 12)] * 4
     for arguments, message in ((("--splits", "11"), "splits must be"), (("--splits", "1"), "split_id is set for each")):
         wrong = call(*arguments, *(["--cfg-options", "split_id=3"] if "1" in arguments else []))
         assert wrong.returncode == 1 and message in wrong.stderr.strip().splitlines()[-1]

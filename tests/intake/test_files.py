@@ -3,14 +3,13 @@
 import csv
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tool_modules import load_tool
+from without_packages import run_without
 
 from mscmreid.intake import Intake, UnreadableImageError, check_images, find_images, unreadable_images, write_skipped
 
@@ -149,17 +148,10 @@ def test_many_unreadable_ones_are_counted():
 def test_it_needs_neither_torch_nor_mmengine(tmp_path):
     path = image(tmp_path / "a.png")
     code = f"""
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "mmengine"):
-            raise ImportError(name + " is blocked")
-sys.meta_path.insert(0, Block())
 from mscmreid.intake import find_images, open_image
 print(open_image(find_images({str(path)!r})[0]).shape)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "(20, 20, 3)", done.stderr
+    assert run_without(code).strip() == "(20, 20, 3)"
 
 
 def test_ranking_names_all_unreadable_ones_of_both_sides_before_it_loads_a_model(tmp_path):

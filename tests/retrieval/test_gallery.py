@@ -273,9 +273,9 @@ def test_descriptions_come_from_patterns_and_tables(tmp_path, images, gallery):
     gallery.add(images, "visible", **by_table(table))
     assert {(hit.camera, hit.time, hit.id) for hit in gallery.hits()} == {("gate", "2026-11-25 10:00:00", None)}
     write_images(images, 1, first=70)
-    with pytest.raises(ValueError, match=r"says nothing of the image 'cam1/0070\.png'"):
+    with pytest.raises(ValueError, match=r"1 of \d+ images .*says nothing of them: 'cam1/0070\.png'"):
         gallery.add(images, "visible", **by_table(table))
-    with pytest.raises(ValueError, match="does not fit the image"):
+    with pytest.raises(ValueError, match=r"^(\d+) of \1 images .*does not fit: 'cam0/0000\.png', .*, and \d+ more$"):
         gallery.add(images, "visible", camera=by_pattern("gate([0-9])"))
     for text, told in (("path,place\n", "expected the columns"), ("path,id\na,1\na,2\n", "twice")):
         table.write_text(text)
@@ -283,6 +283,22 @@ def test_descriptions_come_from_patterns_and_tables(tmp_path, images, gallery):
             by_table(table)
     with pytest.raises(ValueError, match="needs a group"):
         by_pattern("cam")
+
+
+def test_a_filter_that_somebody_types_names_what_there_is(images, gallery):
+    with pytest.raises(ValueError, match="is empty: add images first"):
+        gallery.check_filter()
+    gallery.add(images, "visible", camera=by_pattern("cam([0-9])"), time="2026-11-25", ids=by_pattern(r"(\d)\.png"))
+    gallery.check_filter(dict(camera=["0", "1"], id="3", since="2026-11-24"))
+    for where, told in (
+        (dict(camera="cam0"), "has the camera cam0.*there are 0, 1, 2$"),
+        (dict(exclude_camera=["1", "7"]), "has the camera 7; "),
+        (dict(id=["1", "x"]), "has the id x; there are 0, 1, 2"),
+        (dict(modality="infrared"), "meets all conditions.*visible: 30, with times from 2026-11-25 00:00:00"),
+        (dict(camera="0", since="2026-11-26"), "meets all conditions"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            gallery.check_filter(where)
 
 
 def test_odd_names_are_kept_as_they_are(tmp_path, gallery):

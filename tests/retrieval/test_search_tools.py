@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tool_modules import load_tool
+from toy_galleries import MadeUpEncoder
 
 from mscmreid.apis import init_model
 from mscmreid.datasets.loading import Resize, load_image
@@ -20,6 +21,8 @@ from mscmreid.retrieval.encoder import ModelEncoder
 from mscmreid.retrieval.extract import extract_table, stream_features
 from mscmreid.retrieval.files import image_files
 from mscmreid.retrieval.gallery import Gallery
+from mscmreid.retrieval.ranked_lists import rank_images
+from mscmreid.retrieval.recipe import open_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = dict(backbone=dict(base_channels=8))
@@ -262,6 +265,50 @@ def test_folders_that_cannot_be_ranked_are_refused_at_once(tool, folders, change
     assert not (folders.parent / "lists").exists()
 
 
+def test_unreadable_images_of_both_sides_are_told_together(tmp_path):
+    (tmp_path / "night").mkdir()
+    (tmp_path / "day").mkdir()
+    for i, (name, content) in enumerate(
+        [("night/a", b"1"), ("night/b", b"damaged"), ("day/a", b"1"), ("day/b", b"damaged")]
+    ):
+        (tmp_path / f"{name}{i}.png").write_bytes(content)
+    sides = [image_files(tmp_path / name) for name in ("night", "day")]
+    with pytest.raises(UnreadableImageError, match=r"night/b1\.png.*day/b3\.png") as told:
+        rank_images(MadeUpEncoder(), *sides, ("infrared", "visible"), tmp_path / "kept")
+    assert {str(tmp_path / "night/b1.png"), str(tmp_path / "day/b3.png")} <= set(told.value.unreadable)
+
+
+def test_mistakes_are_told_before_a_network_is_loaded(folders, tmp_path):
+    """No recipe of an encoder is there, so none could be loaded."""
+    search = load_tool("search")
+    photo, day, gallery = next((folders / "night").rglob("*.png")), folders / "day", tmp_path / "gallery"
+    for command in (["query", photo, "--modality", "infrared"], ["add", day, "--modality", "visible"], ["info"]):
+        with pytest.raises(FileNotFoundError, match=f"^no gallery at {gallery}"):
+            search.main([command[0], str(gallery), *map(str, command[1:])])
+    with pytest.raises(FileNotFoundError, match=f"^no gallery at {gallery}"):
+        open_encoder(gallery)
+    Gallery.create(gallery, MadeUpEncoder()).add(day, "visible", camera="gate")
+    (tmp_path / "bad").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "bad" / name).touch()
+    for command, told in (
+        (["query", photo, tmp_path / "bad", "--modality", "infrared"], r"^2 of 3 queries cannot .*a\.png.*b\.png"),
+        (["add", folders / "night", "--modality", "infrared", "--camera-pattern", "(cam.)/"], "^11 of 11 images"),
+        (["create", "c.py", "c.pth"], "needs a new or an empty folder"),
+        (["add", day, "--modality", "visible", "--table", photo], "is no CSV table in UTF-8"),
+        (["add", day, "--modality", "visible", "--time", "noon"], "^a time is written .*found 'noon'$"),
+        (["query", photo, "--modality", "infrared", "--top", "0"], "--top must be at least 1"),
+        (["query", photo, "--modality", "infrared", "--engine", "fais"], "engine must be one of"),
+        (["query", photo, "--modality", "infrared", "--camera", "gat"], "has the camera gat; did you mean 'gate'"),
+        (["remove", "--camera", "x"], "has the camera x; there are gate"),
+        (["export", "--out", tmp_path / "t.xls"], "ends in .csv or .parquet; a folder for FiftyOne: --format"),
+        (["export", "--out", tmp_path / "t.csv", "--id", "7"], "has the id 7; there are none"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            search.main([command[0], str(gallery), *map(str, command[1:])])
+    assert not (tmp_path / "t.csv").exists()
+
+
 def test_a_day_with_the_search_tool(config, checkpoint, folders, tmp_path, capsys):
     search = load_tool("search")
     gallery, out = str(tmp_path / "gallery"), tmp_path / "answers"
@@ -301,6 +348,7 @@ def test_a_day_with_the_search_tool(config, checkpoint, folders, tmp_path, capsy
         run(*ask, "--out", out)
 
     assert "would go" in run("remove", "--camera", "cam1", "--dry-run")
+    assert "0 of 34 images removed; none is, or lies below, /nowhere" in run("remove", "--path", "/nowhere")
     assert "11 of 34 images removed" in run("remove", "--camera", "cam1")
     assert "segments" in run("compact") and len(Gallery.open(gallery)) == 23
     with pytest.raises(ValueError, match="needs a filter"):

@@ -98,10 +98,10 @@ def test_results_files_and_folders_give_the_same_as_feature_files(tool, files, t
 def test_three_systems_are_corrected_for_their_number(tool, files, tmp_path, capsys):
     names = [f"{files}/{name}.npz" for name in ("good_0", "bad_0", "bad_1")]
     tool.main(
-        [*names, "--dataset", "sysu", "--protocol", "all", "--measures", "mAP", "--out-json", str(tmp_path / "r")]
+        [*names, "--dataset", "sysu", "--protocol", "all", "--measures", "mAP", "--out-json", str(tmp_path / "r.json")]
     )
     assert "p (Holm)" in capsys.readouterr().out
-    found = json.loads((tmp_path / "r").read_text())["comparisons"]
+    found = json.loads((tmp_path / "r.json").read_text())["comparisons"]
     assert [(c["first"], c["second"]) for c in found] == [("good_0", "bad_0"), ("good_0", "bad_1"), ("bad_0", "bad_1")]
     smallest = min(c["p"] for c in found)
     assert min(c["p_holm"] for c in found) == pytest.approx(3 * smallest)

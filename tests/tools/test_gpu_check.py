@@ -76,7 +76,7 @@ def test_parity_finds_a_system_that_computes_something_else(tool, monkeypatch):
 
     monkeypatch.setattr(tool, "forward_numbers", off_by_a_little)
     goals = tool.parity("cpu", True, "").goals
-    assert len(goals) == 10
+    assert len(goals) == 2 * len(tool.RELEASED)
     assert [goal["what"] for goal in goals if not goal["reached"]] == ["mscm, features in float32"]
 
 
@@ -101,4 +101,6 @@ def test_all_checks_pass_at_toy_size_within_their_limits(tool, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = out.read_text()
     assert page.count("| passed |") == len(tool.CHECKS) and "**no**" not in page
-    assert sum(limit for _, _, limit in tool.CHECKS.values()) < 8 * 60
+    limits = {name: limit for name, (_, _, limit) in tool.CHECKS.items()}
+    alone = sum(limits.pop(name) for name in tool.TIMED)
+    assert alone + max(limits.values()) < 8 * 60  # the others run side by side

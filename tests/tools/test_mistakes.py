@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from tool_modules import load_tool
 
 from mscmreid import command_line
-from mscmreid.command_line import HEAD_START, is_mistake, one_line, run_tool, tool_parser
+from mscmreid.command_line import HEAD_START, is_mistake, one_line, out_file, run_tool, tool_parser
 from mscmreid.registry import MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
@@ -286,3 +286,43 @@ def test_the_command_runs_a_tool(capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as end:
         command_line.main()
     assert end.value.code == 1 and "r.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("F.csv", "its name must end in .npz or .json, found 'F.csv'"),
+        ("made.npz", "'made.npz' is a folder"),
+        ("a_file/F.npz", "nothing can be made in"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_any_work(tmp_path, monkeypatch, capsys, text, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.npz").mkdir()
+    (tmp_path / "a_file").touch()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=out_file(".npz", ".json"))
+    assert parser.parse_args(["--out", "new/folder/F.npz"]).out == Path("new/folder/F.npz")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--out", text])
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["test", "c", "x.pth", "--out-features", "F.csv"],
+        ["test", "c", "x.pth", "--out-json", "R.txt"],
+        ["report", "F.npz", "report.pdf"],
+        ["eval_features", "F.npz", "--out-json", "R.csv"],
+        ["analysis_tools/compare", "A.npz", "B.npz", "--out", "AB.html"],
+        ["analysis_tools/compare", "A.npz", "B.npz", "--out-json", "AB.png"],
+        ["analysis_tools/draw_rankings", "F.npz", "F.html"],
+        ["analysis_tools/plot_curves", "run", "--out", "curves.html"],
+    ],
+)
+def test_tools_refuse_a_file_of_another_kind_at_once(words, capsys):
+    with pytest.raises(SystemExit):
+        load_tool(words[0]).main(words[1:])
+    assert "its name must end in" in capsys.readouterr().err

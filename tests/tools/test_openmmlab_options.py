@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tool_modules import load_tool
 
@@ -36,9 +38,9 @@ def test_resume_from_is_resume():
 def test_options_of_testing():
     test = load_tool("test")
     args = test.parse_args(["c", "x.pth", "--tta", "--amp", "--out", "r.json", "--no-pin-memory"])
-    assert (args.flip, args.precision, args.out_json) == (True, "float16", "r.json")
+    assert (args.flip, args.precision, args.out_json) == (True, "float16", Path("r.json"))
     assert args.cfg_options["test_dataloader.pin_memory"] is False
-    assert test.parse_args(["c", "x.pth", "--out", "f.npz"]).out_features == "f.npz"
+    assert test.parse_args(["c", "x.pth", "--out", "f.npz"]).out_features == Path("f.npz")
     args = test.parse_args(["c", "x.pth"])
     assert (args.flip, args.precision, args.out_json, args.out_features) == (False, None, None, None)
 
@@ -48,7 +50,7 @@ def test_options_of_testing():
     [
         *(("train", option, text) for option, text in TRAIN_INSTEAD.items()),
         *(("test", option, text) for option, text in TEST_INSTEAD.items()),
-        ("test", "--out", "results go to a .json file"),
+        ("test", "--out", "must end in .json or .npz, found 'x.pkl'"),
     ],
 )
 def test_what_is_not_here_says_what_to_do_instead(capsys, tool, option, text):

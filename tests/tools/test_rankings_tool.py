@@ -112,8 +112,6 @@ def test_what_cannot_be_drawn_is_told(features, tmp_path):
     tool = load_tool("analysis_tools/draw_rankings")
     with pytest.raises(FileNotFoundError, match="is the data root right"):
         tool.main([features, str(tmp_path / "a.png"), "--data-root", str(tmp_path)])
-    with pytest.raises(ValueError, match=r"must end in \.png"):
-        tool.main([features, str(tmp_path / "a.gif"), "--data-root", str(Path(features).parent)])
     toy_table().save(tmp_path / "bare.npz")
     with pytest.raises(ValueError, match="give --data-root"):
         tool.main([str(tmp_path / "bare.npz"), str(tmp_path / "a.png")])

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.evaluation.compare import (
     SHOWN,
     Comparison,
@@ -30,7 +29,7 @@ from mscmreid.evaluation.results import MEASURES
 from mscmreid.experiments.systems import Source, read_system, split_name, system_name
 from mscmreid.fileio import write_text
 from mscmreid.visualization.comparison import draw_changes, draw_comparison, stacked
-from mscmreid.visualization.rankings import save_picture
+from mscmreid.visualization.rankings import PICTURES, save_picture
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,8 +42,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--feature", help="feat_bn, sum, ... (default: feat_bn; of results, that of their first row)")
     parser.add_argument("--measures", nargs="+", default=list(SHOWN), choices=MEASURES)
     parser.add_argument("--data-root", help="folder of the data set, for rankings in the picture")
-    parser.add_argument("--out", type=Path, metavar="PICTURE", help="the first pair as a picture (.png, .jpg, ...)")
-    parser.add_argument("--out-json", type=Path, metavar="R.json", help="everything as JSON")
+    parser.add_argument("--out", type=out_file(*PICTURES), metavar="PICTURE", help="the first pair as a picture")
+    parser.add_argument("--out-json", type=out_file(".json"), metavar="R.json", help="everything as JSON")
     parser.add_argument("--queries", type=int, default=10, help="of the picture, those that change most (default: 10)")
     parser.add_argument("--top", type=int, default=5, help="gallery images of each (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of resampling (default: 0)")

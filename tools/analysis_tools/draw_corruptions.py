@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.corruptions import INFRARED, choose_corruptions
 from mscmreid.synthetic import Options, Painter, make_plan
 from mscmreid.visualization.corruption_sheet import corruption_sheet
-from mscmreid.visualization.rankings import open_image, save_picture
+from mscmreid.visualization.rankings import PICTURES, open_image, save_picture
 
 PERSON, VISIBLE_CAMERA, INFRARED_CAMERA = 3, 1, 3
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument("out", type=Path, help="picture to write: .png, .jpg, .webp or .pdf")
+    parser.add_argument("out", type=out_file(*PICTURES), help="picture to write: .png, .jpg, .webp or .pdf")
     parser.add_argument("--visible", type=Path, help="image (default: a synthetic person)")
     parser.add_argument("--infrared", type=Path, help="image, brought to the size of the other")
     parser.add_argument(

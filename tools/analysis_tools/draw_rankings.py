@@ -12,17 +12,17 @@ import argparse
 from pathlib import Path
 
 from mscmreid.apis.feature_options import add_feature_options, image_root, read_features
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.evaluation import FeatureTable, Protocol, Result, evaluate
 from mscmreid.visualization.nearest import CHOICES
 from mscmreid.visualization.pictures import evaluation_rankings, ranking_title
-from mscmreid.visualization.rankings import draw_rankings, save_picture
+from mscmreid.visualization.rankings import PICTURES, draw_rankings, save_picture
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument("features", help=".npz of a test run or of other code, or a .csv that goes with --npy")
-    parser.add_argument("out", type=Path, help="picture to write: .png, .jpg, .webp or .pdf")
+    parser.add_argument("out", type=out_file(*PICTURES), help="picture to write: .png, .jpg, .webp or .pdf")
     parser.add_argument("--data-root", help="folder of the data set; no image outside of it is read")
     add_feature_options(parser)
     parser.add_argument("--feature", help="feat_bn, feat_pool, sum, blend=A, ... (default: feat_bn, else the first)")

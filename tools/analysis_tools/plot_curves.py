@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mscmreid.command_line import run_tool, tool_parser
+from mscmreid.command_line import out_file, run_tool, tool_parser
 from mscmreid.visualization.curves import RELEASED, compare, draw_curves, read_run, released_run
 
 
@@ -18,7 +18,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("work_dirs", nargs="+", metavar="WORK_DIR", help="work folder of a run")
     parser.add_argument("--released", choices=RELEASED, help="the run to draw behind them and to compare with")
-    parser.add_argument("--out", type=Path, help="picture to write (default: curves.png in the first work folder)")
+    parser.add_argument(
+        "--out", type=out_file(".png", ".svg", ".pdf"), help="picture to write (default: curves.png in the first run)"
+    )
     args = parser.parse_args(argv)
     runs = [read_run(folder) for folder in args.work_dirs]
     released = released_run(args.released) if args.released else None

@@ -51,9 +51,12 @@ def make_model(
     init_default_scope("mscmreid")
     cfg = load_config(config, options or {})
     cfg.model.backbone.init_cfg = None
-    cfg.model.backbone.channels_last = channels_last
+    if cfg.model.backbone.type != "VisionTransformer":  # its maps are tokens
+        cfg.model.backbone.channels_last = channels_last
     torch.manual_seed(0)
-    return MODELS.build(cfg.model).train().to(device)
+    with torch.device(device):  # a GPU draws weights faster
+        model = MODELS.build(cfg.model)
+    return model.train().to(device)
 
 
 def make_batch(image_size: tuple[int, int], num_ids: int, num_instances: int) -> dict:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from torch import Tensor, nn
 from mscmreid.engine.runner.resume_state import check_resume_state
 from mscmreid.fileio import written_atomically
 from mscmreid.gate import DamagedFileError, damaged, read_json, read_text
+from mscmreid.near_names import shortened
 from mscmreid.torch_files import check_weights, read_torch, tree_digest, verify_torch, without_module
 
 LAST = "last_checkpoint"
 STAGES = "finished_stages.json"
 DIGEST = "content_sha256"
 """Key of a checkpoint: see :func:`mscmreid.torch_files.tree_digest`."""
+MOST_NAMES = 2
+"""Of each kind, where a checkpoint does not fit."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -202,17 +206,38 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str | Path) -> dict[str
     return state
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True) -> str:
-    """Copy a state dict into a model.
+def made_by(checkpoint: Mapping[str, Any]) -> str | None:
+    """The name of the run that a checkpoint says it was made by."""
+    meta = checkpoint.get("meta")
+    name = meta.get("experiment_name") if isinstance(meta, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How weights and a model go together.
+
+    Attributes:
+        num_fitting: entries of the model that the weights have, in their shape.
+        missing: names that the model has and the weights have not.
+        unexpected: names that the weights have and the model has not.
+        reshaped: name -> both shapes, in words, where they differ.
+    """
+
+    num_fitting: int
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: dict[str, str]
+
+
+def check_fit(
+    model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True, made_by: str | None = None
+) -> Fit:
+    """Refuse weights that :func:`load_weights` could not load, before anything is done that takes time.
 
     Args:
-        model: not wrapped.
-        state: weights by name.
-        source: for messages.
-        strict: every name and shape must fit. Otherwise what fits is loaded, and the rest is reported.
-
-    Returns:
-        One line that says what was loaded.
+        model, state, source, strict: see :func:`load_weights`.
+        made_by: the run that made them, for the message.
 
     Raises:
         ValueError: something is missing, unexpected or of another shape (strict), or nothing fits at all.
@@ -220,37 +245,58 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     own = model.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
-    reshaped = [
-        f"{name}: checkpoint {tuple(state[name].shape)}, model {tuple(own[name].shape)}"
+    reshaped = {
+        name: f"checkpoint {tuple(state[name].shape)}, model {tuple(own[name].shape)}"
         for name in own
         if name in state and state[name].shape != own[name].shape
-    ]
-    fitting = len(own) - len(missing) - len(reshaped)
-    if (strict and (missing or unexpected or reshaped)) or not fitting:
-        raise ValueError(_misfit(source, missing, unexpected, reshaped, fitting))
-    wrong_shape = {line.split(": ")[0] for line in reshaped}
-    model.load_state_dict({k: v for k, v in state.items() if k in own and k not in wrong_shape}, strict=False)
-    line = f"{fitting} of {len(own)} entries loaded from {source}"
+    }
+    fit = Fit(len(own) - len(missing) - len(reshaped), missing, unexpected, reshaped)
+    if (strict and (missing or unexpected or reshaped)) or not fit.num_fitting:
+        raise ValueError(_misfit(fit, state, own, source, made_by))
+    return fit
+
+
+def load_weights(
+    model: nn.Module, state: Mapping[str, Tensor], source: str | Path, strict: bool = True, made_by: str | None = None
+) -> str:
+    """Copy a state dict into a model.
+
+    Args:
+        model: not wrapped.
+        state: weights by name.
+        source, made_by: for messages.
+        strict: every name and shape must fit. Otherwise what fits is loaded, and the rest is reported.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        ValueError: see :func:`check_fit`.
+    """
+    fit = check_fit(model, state, source, strict, made_by)
+    left_out = {*fit.unexpected, *fit.reshaped}
+    model.load_state_dict({k: v for k, v in state.items() if k not in left_out}, strict=False)
+    line = f"{fit.num_fitting} of {fit.num_fitting + len(fit.missing) + len(fit.reshaped)} entries loaded from {source}"
     if strict:
         return line
-    return f"{line}; not in it: {missing}; not used of it: {unexpected}; of another shape: {reshaped}"
+    reshaped = [f"{name}: {shapes}" for name, shapes in fit.reshaped.items()]
+    return f"{line}; not in it: {fit.missing}; not used of it: {fit.unexpected}; of another shape: {reshaped}"
 
 
-def _misfit(source: str | Path, missing: list[str], unexpected: list[str], reshaped: list[str], fitting: int) -> str:
-    lines = [f"{source} does not fit the model of this config ({fitting} entries fit):"]
-    classes = [line for line in reshaped if line.startswith("head.classifier.weight")]
-    if classes:
-        counts = re.findall(r"\((\d+),", classes[0])
-        lines.append(
-            f"  it was trained on {counts[0]} identities, the config says num_classes={counts[1]}: "
-            "use the config of its data set"
+def _misfit(fit: Fit, state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Any, made_by: str | None) -> str:
+    classifier = "head.classifier.weight"
+    told = [f"{source} does not fit the model of this config ({fit.num_fitting} entries fit)"]
+    if classifier in fit.reshaped:
+        told.append(
+            f"it was trained on {len(state[classifier])} identities, the config says num_classes="
+            f"{len(own[classifier])}: use the config of its data set"
         )
-    for title, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)):
+    reshaped = [f"{name} ({shapes})" for name, shapes in fit.reshaped.items()]
+    for title, names in (("missing", fit.missing), ("unexpected", fit.unexpected), ("of another shape", reshaped)):
         if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            lines.append(f"  {title}: {', '.join(names[:5])}{more}")
-    lines.append("Test and train with the config that the checkpoint was made with.")
-    return "\n".join(lines)
+            told.append(f"{title}: {shortened(names, MOST_NAMES, ', ')}")
+    cure = f"It was made by the run {made_by}: take" if made_by else "Take"
+    return f"{'; '.join(told)}. {cure} the config that it was trained with"
 
 
 def check_resumable(checkpoint: Mapping[str, Any], source: str | Path, seed: int) -> None:

@@ -33,6 +33,11 @@ MORE_KEYS = {
 the user's own reads from ``runner.cfg`` stands in ``extra``, a dict that is not checked."""
 DEFAULT_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 """Names in ``default_hooks`` that replace a hook of MMEngine's."""
+LENGTHS = dict(
+    **dict.fromkeys(("EpochBasedTrainLoop", "ReIDTrainLoop"), "max_epochs"),
+    **dict.fromkeys(("IterBasedTrainLoop", "ReIDIterTrainLoop"), "max_iters"),
+)
+"""Training loop -> the key of ``train_cfg`` that it cannot do without."""
 BESIDE = {
     r"custom_hooks\.\d+|default_hooks\.\w+": {"priority"},
     r"param_scheduler(\.\d+)?": {"convert_to_iter_based", "by_epoch"},
@@ -148,7 +153,9 @@ def check_config(cfg: Mapping[str, Any]) -> None:
     _part(content, "compile", _names(torch.compile) - {"model"})
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         kinds = dict.fromkeys(_names(DataLoader), inspect.Parameter.empty) | _LOADER_KINDS
-        _part(content, loader, kinds)
+        size = _part(content, loader, kinds).get("batch_size")
+        if size is not None and size < 1:
+            raise ValueError(f"config: {loader}.batch_size must be 1 or more, found {size}")
     _check_train_cfg(content.get("train_cfg"))
     _check_default_hooks(content.get("default_hooks"))
     registered = components()
@@ -158,6 +165,7 @@ def check_config(cfg: Mapping[str, Any]) -> None:
             component = _check_component(path, node, registered)
             if component is not None and not component.__module__.startswith(("mscmreid.", "mmengine.", "torch.")):
                 strange.append(f"{path}.")
+    _check_length(content.get("train_cfg"))
 
 
 def _known(node: Mapping, path: str, names: set[str]) -> None:
@@ -210,6 +218,20 @@ def _check_train_cfg(node: Any) -> None:
         loops = [EpochBasedTrainLoop, IterBasedTrainLoop] if not node.get("by_epoch", True) else [EpochBasedTrainLoop]
         names = {name for loop in loops for name in _names(loop)} - {"runner", "dataloader"}
         _known(node, "train_cfg", names | {"by_epoch"})
+
+
+def _check_length(node: Any) -> None:
+    """A training has a length."""
+    if not isinstance(node, Mapping) or not node:
+        return
+    kind = str(node.get("type") or ("IterBasedTrainLoop" if not node.get("by_epoch", True) else "EpochBasedTrainLoop"))
+    length = LENGTHS.get(kind.rpartition(".")[2])
+    if length is not None and node.get(length) is None:
+        unit = "epochs" if length == "max_epochs" else "iterations"
+        raise ValueError(
+            f"config: train_cfg needs {length}=N, the length of a training that counts {unit}; found "
+            f"{', '.join(f'{key}={value!r}' for key, value in node.items())}"
+        )
 
 
 def _check_default_hooks(hooks: Any) -> None:

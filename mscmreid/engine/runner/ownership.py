@@ -41,9 +41,13 @@ def owned(folder: str | Path, purpose: str = TRAINING) -> Iterator[None]:
 
     Raises:
         FolderInUseError: another process owns it; says which.
+        ValueError: there is a file in its place.
     """
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{folder} is to be a folder to work in (--work-dir), but a file is in its place") from error
     note = folder / f"{purpose}.json"
     lock = FileLock(folder.resolve() / f"{purpose}.lock", is_singleton=True, thread_local=False)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import multiprocessing
 import os
 import time
@@ -16,8 +17,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed, master_only
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import LoggerHook
-from mmengine.logging import print_log
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -28,9 +29,11 @@ from mscmreid.cores import available_cores
 from mscmreid.datasets.samplers import ReIDBatchSampler
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import (
+    check_fit,
     check_resumable,
     find_intact_checkpoint,
     load_weights,
+    made_by,
     plain_hub,
     read_checkpoint,
     restored_hub,
@@ -115,6 +118,14 @@ class ReIDRunner(Runner):
             loaders = [self.cfg.get(f"{mode}_dataloader") or {} for mode in ("train", "val", "test")]
             preload_workers(at_once=any(isinstance(loader, dict) and loader.get("num_workers") for loader in loaders))
         super().setup_env(env_cfg)
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """MMEngine's; its list of which hook acts when goes to the log file, on the screen only with level DEBUG."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler) and handler.level > logging.DEBUG:
+                handler.addFilter(_is_no_list_of_hooks)
+        return logger
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """MMEngine's, with the parts frozen that ``frozen`` in the config names."""
@@ -264,7 +275,21 @@ class ReIDRunner(Runner):
                 self._resume = False
             else:
                 self._load_from = str(path)
+        if self._load_from is not None:
+            self.check_fits(read_checkpoint(self._load_from), self._load_from)
         return super().train()
+
+    def check_fits(self, checkpoint: Mapping[str, Any], filename: str) -> None:
+        """Refuse a checkpoint of another network at once, not after data sets and caches were made; unless a hook
+        changes checkpoints before they are loaded.
+
+        Raises:
+            ValueError: see :func:`mscmreid.engine.runner.checkpoint.check_fit`.
+        """
+        if any(type(hook).after_load_checkpoint is not Hook.after_load_checkpoint for hook in self.hooks):
+            return
+        strict = self._resume or self.cfg.get("load_strict", True)
+        check_fit(self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint))
 
     def _init_model_weights(self) -> None:
         """MMEngine's, unless a checkpoint is going to replace every weight anyway."""
@@ -307,7 +332,9 @@ class ReIDRunner(Runner):
             checkpoint["message_hub"] = restored_hub(checkpoint["message_hub"])
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
-        line = load_weights(self._bare_model, state_dict_of(checkpoint, filename), filename, strict)
+        line = load_weights(
+            self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint)
+        )
         self._has_loaded = True
         self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
         self.logger.info(line)
@@ -411,6 +438,10 @@ class ReIDRunner(Runner):
         for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))
         self.logger.info("torch.compile: the first iterations take longer")
+
+
+def _is_no_list_of_hooks(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Hooks will be executed in the following order")
 
 
 def _schedulers(schedulers: Any) -> list[Any]:
