@@ -125,8 +125,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--rerank": dict(action="store_true", help="add k-reciprocal re-ranked rows"),
     "--flip": dict(action="store_true", help="add the features of the mirrored images"),
     "--precision": dict(
-        choices=["float32", "mixed", "bfloat16", "float16"],
-        help="of the forward pass (default: the config's); mixed: bfloat16, but float32 where its rounding shows",
+        choices=["float32", "tf32", "mixed", "bfloat16", "float16"],
+        help="of the forward pass (default: the config's); tf32: float32 with an NVIDIA GPU's shorter products; mixed: "
+        "bfloat16, but float32 where its rounding shows",
     ),
     "--device": dict(type=device, help="default: the GPU if there is one, else the CPU"),
     "--debug": dict(action="store_true", help="show the traceback of an error"),

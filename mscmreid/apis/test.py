@@ -44,7 +44,7 @@ def test(
         out_json: file for the results; None: ``test_<checkpoint>.json`` in the work folder.
         rerank: a k-reciprocal re-ranked row behind every plain one.
         flip: flip test-time augmentation: the features of the mirrored images are added.
-        precision: 'float32', 'mixed', 'bfloat16' or 'float16' of the forward pass, instead of the config's.
+        precision: 'float32', 'tf32', 'mixed', 'bfloat16' or 'float16' of the forward pass, instead of the config's.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Returns:

@@ -7,7 +7,7 @@ import numpy as np
 BFLOAT16_ROUNDING = 2.0**-9
 """Largest relative error of a number that is rounded to bfloat16."""
 CLOSE = 0.04
-"""Share of the rounding in the spread from which a warning is due. Beside 1 % no metric was seen to move by more than
+"""Share of the rounding in the spread from which a warning is due: beside 1 % no metric was seen to move by more than
 0.1 points, beside 9 % they moved by 0.2 to 0.8 (docs/performance.md, half precision)."""
 
 

@@ -67,7 +67,7 @@ class ModelEncoder:
             ``inference.flip`` joins the mirrored images' features.
         intake: how images are read; None: turned upright, no depth range (:class:`mscmreid.intake.Intake`).
         batch_size, num_workers: see :func:`mscmreid.retrieval.extract.stream_features`.
-        precision: 'float32', 'bfloat16', 'float16' or 'mixed' (:mod:`mscmreid.models.mixed`) of the forward pass.
+        precision: of the forward pass: float32, tf32, bfloat16, float16 or mixed (:mod:`mscmreid.models.mixed`).
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, usab
 from mscmreid.evaluation import FeatureTable
 from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
 from mscmreid.intake import decode as decode_image
+from mscmreid.models.precision import inference_precision
 from mscmreid.progress import Progress
 
 
@@ -62,7 +63,7 @@ def stream_features(
         modality: of all images, or one of each.
         batch_size: images a forward pass.
         num_workers: decoding threads; None: one a core, at most eight.
-        precision: 'float32', 'bfloat16' or 'float16' of the forward pass, or 'mixed', where the model is a copy for it.
+        precision: 'float32', 'tf32', 'bfloat16', 'float16' of the forward pass; 'mixed' where the model is such a copy.
         on_error: 'raise' stops at an image that cannot be decoded; 'skip' leaves it out and says so in the batch.
         intake: how images are decoded.
 
@@ -91,7 +92,7 @@ def stream_features(
             pixels_NHWC = np.stack([decoded[i].transpose(1, 2, 0) for i in kept])  # as they lie in memory
             inputs = torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2)
             samples = [make_sample(dict(img_path=names[i], modality=modalities[start + i])) for i in kept]
-            with torch.inference_mode(), torch.autocast(device_type, dtype=dtype, enabled=dtype is not torch.float32):
+            with torch.inference_mode(), inference_precision(device_type, dtype, tf32=precision == "tf32"):
                 outputs = model.test_step(  # type: ignore[operator]
                     dict(inputs=inputs, data_samples=samples)
                 )

@@ -106,7 +106,7 @@ def test_outside_the_checkout_it_trains_tests_draws_and_runs_child_tools(install
     assert "10/10" in (checkpoint.parent / "ablate.log").read_text()
     test = ["mscm_synthetic", checkpoint, "--work-dir", "test", "--out-features", "F.npz"]
     call(installed / "python", "-m", "mscmreid", "test", *test, "--cfg-options", *SMALL, cwd=tmp_path)
-    call(command, "draw_rankings", "F.npz", "rankings.png", "--dataset", "sysu", cwd=tmp_path)
+    call(command, "draw_rankings", "F.npz", "rankings.png", "--data-root", "data/synthetic", cwd=tmp_path)
     assert (tmp_path / "rankings.png").stat().st_size > 1000
     model = "from mscmreid.apis import init_model; print(type(init_model('mscm_synthetic')).__name__)"
     assert "CrossModalReID" in call(installed / "python", "-c", model, cwd=tmp_path)

@@ -17,20 +17,21 @@ from mscmreid.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Name -> dtype of the autocast, of training."""
-EXTRACTION_PRECISIONS = {**PRECISIONS, "mixed": torch.bfloat16}
-"""The same of a copy for inference; 'mixed' keeps float32 where half precision shows (``inference_copy``)."""
+EXTRACTION_PRECISIONS = {**PRECISIONS, "mixed": torch.bfloat16, "tf32": torch.float32}
+"""The same of a copy for inference; 'mixed' keeps float32 where half precision shows (``inference_copy``); 'tf32' is
+float32 with an NVIDIA GPU's shorter products (:func:`mscmreid.models.precision.inference_precision`)."""
 
 
 def usable_precision(dtype: str, device_type: str, known: Mapping[str, torch.dtype] = PRECISIONS) -> str:
-    """The precision a run uses: ``dtype``, but 'float32' where 'float16' is asked for on a CPU (logged).
+    """The precision a run uses: ``dtype``, but 'float32' where 'float16' or 'tf32' is asked for on a CPU (logged).
 
     Raises:
         ValueError: ``dtype`` is not one of ``known``.
     """
     if dtype not in known:
         raise ValueError(f"dtype must be one of {sorted(known)}, found {dtype!r}")
-    if dtype == "float16" and device_type == "cpu":
-        print_log("no CUDA device: going on in float32 instead of float16 (--amp bf16 is there on a CPU)", "current")
+    if dtype in ("float16", "tf32") and device_type == "cpu":
+        print_log(f"no CUDA device: going on in float32 instead of {dtype} (--amp bf16 is there on a CPU)", "current")
         return "float32"
     return dtype
 

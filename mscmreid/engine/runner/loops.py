@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, PRECISIONS, usable_precision
 from mscmreid.evaluation.closeness import bfloat16_warning
 from mscmreid.models.folding import inference_copy
+from mscmreid.models.precision import inference_precision
 from mscmreid.registry import DATASETS, LOOPS
 
 
@@ -110,7 +111,7 @@ class _ExtractionLoop:
         runner, mode = self.runner, self.mode  # type: ignore[attr-defined]
         runner.call_hook(f"before_{mode}_iter", batch_idx=idx, data_batch=data_batch)
         dtype = self.precisions[self.precision]
-        with torch.autocast(self.device_type, dtype=dtype, enabled=dtype is not torch.float32):
+        with inference_precision(self.device_type, dtype, tf32=self.precision == "tf32"):
             outputs = getattr(self.inference_model(), f"{mode}_step")(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)  # type: ignore[attr-defined]
         runner.call_hook(f"after_{mode}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
@@ -134,9 +135,9 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
 
     Args:
         runner, dataloader, evaluator: see :class:`ReIDValLoop`.
-        precision: as there, or 'mixed': bfloat16, but float32 where its rounding shows
-            (:mod:`mscmreid.models.mixed`). After a test in bfloat16 the log says if the features lie too close together
-            for it.
+        precision: as there; or 'mixed': bfloat16, but float32 where its rounding shows
+            (:mod:`mscmreid.models.mixed`); or 'tf32': float32 with an NVIDIA GPU's shorter products. After a test in
+            bfloat16 the log says if the features lie too close together for it.
         fold_batch_norms: extract with a copy of the model whose batch norms are folded into its convolutions; features
             differ from the unfolded model's by rounding.
 
