@@ -6,6 +6,7 @@ import secrets
 import socket
 from pathlib import Path
 
+from mscmreid.interruption import kept_when_interrupted
 from mscmreid.retrieval.gallery import Gallery
 from mscmreid.serving.guard import is_loopback
 
@@ -74,7 +75,8 @@ def serve(
     if not loopback:
         print("others can reach this page: give the address only to whom you trust; it is not encrypted", flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=15)
-    uvicorn.Server(config).run(sockets=[listening])
+    with kept_when_interrupted(lambda: "the page is closed, the gallery and the marks are on disk"):
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def names_of_this_machine() -> tuple[str, str]:
