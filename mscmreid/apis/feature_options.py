@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,5 +125,7 @@ def conditions(pairs: Sequence[str]) -> dict:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"conditions are KEY=VALUE, found {pair!r}")
+        if key == "cameras" and not re.fullmatch(r"\d+(,\d+)*", value):
+            raise ValueError(f"cameras are whole numbers, as in cameras=3,6, found {pair!r}")
         found[key] = [int(camera) for camera in value.split(",")] if key == "cameras" else value
     return found

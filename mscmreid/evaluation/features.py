@@ -19,6 +19,7 @@ from mscmreid.arrays import check_digest, content_digest, map_npy, read_npz
 from mscmreid.evaluation.similarity import TILE, check_finite, norms
 from mscmreid.fileio import written_atomically
 from mscmreid.gate import damage_named, damaged, read_text
+from mscmreid.modalities import MODALITIES
 
 COLUMNS = ("path", "pid", "cam_id", "modality")
 TEXTS, NUMBERS = ("path", "modality", "role"), ("pid", "cam_id")
@@ -190,7 +191,8 @@ class FeatureTable:
         columns = {name: arrays.pop(name) for name in COLUMNS}
         for name, column in {**columns, "role": role}.items():
             if column is not None and ((column.dtype.kind == "U") != (name in TEXTS) or column.ndim != 1):
-                kind = "texts" if name in TEXTS else "integers"
+                kind = f"texts ({', '.join(MODALITIES)})" if name == "modality" else "texts"
+                kind = kind if name in TEXTS else "integers"
                 found = f"{column.dtype} of shape {column.shape}"
                 raise damaged(path, f"column {name} must be {kind}, one a row, found {found}", "Write the file anew")
         features = {
@@ -250,7 +252,8 @@ def _integers(name: str, column: Any) -> np.ndarray:
     if not found.size:
         return found.astype(np.int64)
     if found.dtype.kind not in "iu" or (found.dtype == np.uint64 and found.max() > np.iinfo(np.int64).max):
-        raise ValueError(f"column {name} must be integers, found {found.dtype}, such as {found.ravel()[0]!r}")
+        example = found.ravel()[:1].tolist()[0]
+        raise ValueError(f"column {name} must be integers, found {found.dtype}, such as {example!r}")
     return found.astype(np.int64)
 
 

@@ -84,9 +84,9 @@ def change(arrays, what):
 
 REFUSED = [
     ("ids are -1", "ids must be integers of 0 or more"),
-    ("ids are truth values", "column pid must be integers, found bool"),
+    ("ids are truth values", "column pid must be integers, found bool, such as "),
     ("ids are floats", "column pid must be integers, found float64"),
-    ("ids are NaN", "column pid must be integers, found float64"),
+    ("ids are NaN", "column pid must be integers, found float64, such as nan"),
     ("ids are text", "column pid must be integers"),
     ("ids are too large", "column pid must be integers"),
     ("cameras are floats", "column cam_id must be integers"),

@@ -8,6 +8,7 @@ from made_up import llcm_columns, make_columns, make_table, sysu_columns
 from tool_modules import load_tool
 from without_packages import run_without
 
+from mscmreid.apis.feature_options import conditions
 from mscmreid.evaluation import (
     FeatureTable,
     GeneralProtocol,
@@ -215,3 +216,9 @@ def test_splits_of_different_sizes_are_averaged_and_each_difference_is_told():
 
     (mean,) = over_splits([split("1", 12), split("2", 11)], "runs/{split}.pth")
     assert "192 of 2,060 queries" in mean.not_standard and "176 of 2,060 queries" in mean.not_standard
+
+
+@pytest.mark.parametrize("condition", ["cameras=a", "cameras=3;6", "cameras="])
+def test_cameras_that_are_no_numbers_are_told_as_typed(condition):
+    with pytest.raises(ValueError, match=f"cameras are whole numbers, as in cameras=3,6, found '{condition}'"):
+        conditions(["modality=visible", condition])

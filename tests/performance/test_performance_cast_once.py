@@ -141,6 +141,27 @@ def test_checkpointed_blocks_get_the_same_gradients():
             torch.testing.assert_close(found[1][name], gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()))
 
 
+def test_accumulated_and_clipped_updates_are_autocasts():
+    weights = []
+    for together in (True, False):
+        model = toy_model("agw").train()
+        wrapper = AutocastOptimWrapper(
+            torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9),
+            dtype="bfloat16",
+            accumulative_counts=2,
+            clip_grad=dict(max_norm=5.0),
+        )
+        wrapper.initialize_count_status(model, 0, 4)
+        if not together:
+            wrapper.weights = WeightsCastOnce(model, torch.float32)
+        for seed in range(4):
+            model.set_iteration(seed)
+            model.train_step(pixel_batch(seed), wrapper)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+    assert (weights[0] - torch.cat([p.detach().flatten() for p in toy_model("agw").parameters()])).abs().max() > 1e-3
+
+
 def step_copies(config: str) -> Counter[str]:
     """Copies of a bfloat16 training step behind the views, with ResNet-50's layers at an eighth of the width."""
     model = toy_model("", config, depth=12 if "pmt" in config else 50).train()

@@ -84,6 +84,7 @@ def test_a_wait_for_the_device_is_found(tool):
     x = torch.ones(3)
     assert tool.waits_of(lambda: x * 2, "cpu") == []
     assert len(tool.waits_of(lambda: (x.sum().item(), x.nonzero()), "cpu")) == 2
+    assert tool.copies_of(lambda: (x * 2, x.double(), x.clone(), x[0].clone())) == 2
 
 
 def test_resume_compares_every_entry_bit_by_bit(tool):
