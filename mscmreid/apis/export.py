@@ -61,13 +61,15 @@ def export(
 
     Raises:
         ImportError: a package of the extra ``export`` is not installed.
-        FileNotFoundError, ValueError: see :func:`mscmreid.apis.init_model`; an option that does not fit.
+        FileNotFoundError, ValueError: see :func:`mscmreid.apis.init_model`; an option that does not fit; a model whose
+            features are not finite.
         RuntimeError: the file's features are not the model's.
     """
     _check_options(out, format, precision, calibration)
     cfg = load_config(config)
     model = init_model(cfg, checkpoint, "cpu")
     network = ExportableModel(model, feature_parts(feature)).eval()  # type: ignore[arg-type]
+    looked_at = _looked_at(network)
     description = _describe(model, network, checkpoint, feature, precision)
     program = trace(network)
     out = Path(out)
@@ -80,7 +82,7 @@ def export(
         else:
             _write_graph(program, description, made, format, calibration or {})
         if format != "torch" and precision == "float32":
-            worst = _deviation(network, ExportedEncoder(made))
+            worst = _deviation(ExportedEncoder(made), *looked_at)
             print_log(f"largest difference to the model's features: {worst:.1e}", "current")
             if not worst <= PARITY:
                 raise RuntimeError(
@@ -262,9 +264,28 @@ def _calibration_batches(
 
 
 @torch.no_grad()
-def _deviation(network: ExportableModel, encoder: ExportedEncoder) -> float:
-    """Largest difference of a file's features from the network's, of three images in mixed order."""
-    pixels = np.random.default_rng(0).integers(0, 256, (3, *network.image_size, 3), dtype=np.uint8)
-    modality = np.array([0, 1, 0])
-    expected = network(torch.from_numpy(pixels), torch.from_numpy(modality)).numpy()
-    return float(np.abs(encoder.encode_pixels(pixels, modality) - expected).max())
+def _looked_at(network: ExportableModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three made-up pictures, their modalities in mixed order, and the network's features of them."""
+    pixels, modality = made_up_pictures(3, network.image_size), np.array([0, 1, 0])
+    features = network(torch.from_numpy(pixels), torch.from_numpy(modality)).numpy()
+    if not np.isfinite(features).all():
+        raise ValueError("the model itself gives NaN or infinite features of made-up pictures: look at the checkpoint")
+    return pixels, modality, features
+
+
+def _deviation(encoder: ExportedEncoder, pixels: np.ndarray, modality: np.ndarray, features: np.ndarray) -> float:
+    """Largest difference of a file's features from the network's."""
+    return float(np.abs(encoder.encode_pixels(pixels, modality) - features).max())
+
+
+def made_up_pictures(num: int, image_size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """(num, H, W, 3) uint8: coarse coloured patches with a little grain.
+
+    Plain noise is no picture: attention without softmax, which is cubic in its input, can overflow on it in a network
+    whose batch norms know pictures.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = image_size
+    patches = rng.uniform(40, 215, (num, -(-height // 16), -(-width // 16), 3)).repeat(16, 1).repeat(16, 2)
+    grain = rng.normal(0, 10, (num, height, width, 3))
+    return (patches[:, :height, :width] + grain).clip(0, 255).astype(np.uint8)

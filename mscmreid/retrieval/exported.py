@@ -171,7 +171,9 @@ class ExportedEncoder:
         """(N, dim) float32, unit rows, of pixels (N, H, W, 3) uint8 at the model's size; modality (N,) 0 or 1."""
         features = self._runtime.run(np.ascontiguousarray(pixels_NHWC), modality)
         if not np.isfinite(features).all():
-            raise ValueError(f"{self.path} gives NaN or infinite features: export it with --precision float32")
+            exact = self.description.precision == "float32"
+            advice = "look at the checkpoint it was made of" if exact else "export it with --precision float32"
+            raise ValueError(f"{self.path} gives NaN or infinite features: {advice}")
         return features
 
     def _batches(self, images: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:

@@ -152,7 +152,7 @@ def make_app(
     gallery: Gallery,
     marks: Marks,
     *,
-    hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]"),
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]"),
     token: str | None = None,
     limits: Limits | None = None,
     engine: str = "exact",

@@ -40,22 +40,29 @@ def host_name(header: str) -> str:
     return (name + bracket if bracket else header.partition(":")[0]).lower()
 
 
+def is_address(name: str) -> bool:
+    """Whether a host is a numeric address: ``10.0.0.7``, ``[fe80::1]``."""
+    try:
+        version = ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).version
+    except ValueError:
+        return False
+    return (version == 6) == name.startswith("[")
+
+
 class Guard:
     """ASGI middleware: known host, token, own header on POST, no body that is said to be too long; security headers.
 
     Args:
         app: what follows.
         hosts: names under which the page may be asked for, so that no other name can be pointed at this machine (DNS
-            rebinding); None: any (a machine has many names; then there must be a token).
+            rebinding). With a token every numeric address as well: no name server can point that elsewhere.
         token: what a visitor must bring once, as ``?token=``, and then as a cookie; None: nobody is asked.
         max_bytes: of a request's body, by what its header says; who reads it must count as well.
     """
 
-    def __init__(self, app: Any, hosts: Iterable[str] | None, token: str | None, max_bytes: int) -> None:
+    def __init__(self, app: Any, hosts: Iterable[str], token: str | None, max_bytes: int) -> None:
         self.app, self.token, self.max_bytes = app, token, max_bytes
-        self.hosts = None if hosts is None else {name.lower() for name in hosts}
-        if self.hosts is None and not token:
-            raise ValueError("a page that any host name reaches needs a token")
+        self.hosts = {name.lower() for name in hosts}
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         """One request."""
@@ -84,7 +91,7 @@ class Guard:
     def _refusal(self, scope: dict, headers: dict[bytes, bytes]) -> tuple[int, str, dict[str, str]]:
         """(status, text, headers) of a request that goes no further; status 0: it goes on."""
         host = host_name(headers.get(b"host", b"").decode("latin-1"))
-        if self.hosts is not None and host not in self.hosts:
+        if host not in self.hosts and not (self.token and is_address(host)):
             return 421, "this page is not known under that name", {}
         if self.token:
             given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])

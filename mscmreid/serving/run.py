@@ -6,6 +6,7 @@ import secrets
 import socket
 from pathlib import Path
 
+from mscmreid.interruption import kept_when_interrupted
 from mscmreid.retrieval.gallery import Gallery
 from mscmreid.serving.guard import is_loopback
 
@@ -28,6 +29,7 @@ def serve(
     Args:
         gallery: opened with its encoder.
         host: where to listen. An address that others reach gets a token, which is part of the address that is printed.
+            Requests must name this host, this machine's own name or a numeric address.
         port: 0 takes a free one.
         marks: CSV of what people mark; None: ``marks.csv`` in the gallery's folder.
         engine: of searches.
@@ -53,7 +55,7 @@ def serve(
     app = make_app(
         gallery,
         Marks(marks or gallery.path / MARKS),
-        hosts=("127.0.0.1", "localhost", "[::1]", host) if loopback else None,
+        hosts=("127.0.0.1", "localhost", "[::1]", host, *(() if loopback else names_of_this_machine())),
         token=token,
         limits=Limits(megabytes, megapixels),
         engine=engine,
@@ -73,4 +75,11 @@ def serve(
     if not loopback:
         print("others can reach this page: give the address only to whom you trust; it is not encrypted", flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=15)
-    uvicorn.Server(config).run(sockets=[listening])
+    with kept_when_interrupted(lambda: "the page is closed, the gallery and the marks are on disk"):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def names_of_this_machine() -> tuple[str, str]:
+    """Its host name, and that name in the local network (multicast DNS)."""
+    name = socket.gethostname()
+    return name, f"{name.partition('.')[0]}.local"

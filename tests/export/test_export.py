@@ -96,6 +96,18 @@ def test_a_file_that_differs_from_the_model_is_not_written_and_what_was_there_st
     assert (tmp_path / "person.onnx").read_text() == "of yesterday"
 
 
+def test_a_model_whose_features_are_not_finite_is_told_before_it_is_traced(tmp_path):
+    cfg, checkpoint = toy("agw", tmp_path)
+    content = torch.load(checkpoint, weights_only=True)
+    next(value for value in content["state_dict"].values() if value.ndim == 4).fill_(
+        3e38
+    )  # finite, as a checkpoint must be
+    torch.save(content, checkpoint)
+    with pytest.raises(ValueError, match="model itself gives NaN or infinite"):
+        export(cfg, checkpoint, tmp_path / "agw.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+
+
 def test_the_file_says_what_made_it(agw):
     from mscmreid.fileio import sha256_of
 

@@ -151,7 +151,7 @@ def test_other_sites_and_other_names_are_refused(gallery):
 
 
 def test_with_a_token_nothing_is_shown_without_it(gallery):
-    app = make_app(gallery, Marks(gallery.path / "marks.csv"), hosts=None, token="secret")
+    app = make_app(gallery, Marks(gallery.path / "marks.csv"), hosts=("camera-room",), token="secret")
     client = TestClient(app, base_url="http://camera-room:8765", headers=OWN, follow_redirects=False)
     for path in ("/", "/api/info", "/image/0", "/static/page.js", "/?token=wrong", "/api/info?token=secret"):
         assert client.get(path).status_code == 401, path
@@ -159,8 +159,12 @@ def test_with_a_token_nothing_is_shown_without_it(gallery):
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     assert "HttpOnly" in answer.headers["set-cookie"] and "SameSite=Strict" in answer.headers["set-cookie"]
     assert client.get("/api/info").status_code == 200
-    with pytest.raises(ValueError, match="needs a token"):
-        make_app(gallery, Marks(gallery.path / "marks.csv"), hosts=None)
+    cookie = {"Cookie": "mscmreid_token=secret"}
+    for host, status in (("10.0.0.7:8765", 200), ("[fe80::1]:8765", 200), ("fe80::1", 421), ("evil.example", 421)):
+        assert client.get("/api/info", headers={"Host": host, **cookie}).status_code == status, host
+        assert client.get("/api/info", headers={"Host": host, "Cookie": "x=y"}).status_code in (401, 421), host
+    for host in ("", "camera-room.evil.example", "10.0.0.7.evil.example", "<script>"):
+        assert client.get("/?token=secret", headers={"Host": host}).status_code == 421, host
     assert is_loopback("::1") and is_loopback("127.0.0.2") and not is_loopback("0.0.0.0")
 
 
