@@ -280,7 +280,9 @@ class TestPlainFolder:
             PlainFolder(str(root / "empty"), modality="visible")
 
     def test_no_folder_is_an_error(self, root):
-        with pytest.raises(FileNotFoundError, match=r"looked for the folder .*/none"):
+        with pytest.raises(
+            FileNotFoundError, match=r"none is missing: data_root=.*/none' is .*, where there is no folder"
+        ):
             PlainFolder(str(root / "none"), modality="visible")
 
     def test_an_unknown_modality_is_an_error(self, root):
