@@ -13,7 +13,6 @@ says so and compares with this machine's CPU. Timings are CUDA events.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import copy
 import datetime
 import importlib.util
@@ -46,11 +45,13 @@ from network import make_batch, make_model, our_step
 from mscmreid.apis import load_config, test, train
 from mscmreid.command_line import run_tool, tool_parser
 from mscmreid.cores import available_cores
+from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 from mscmreid.engine.runner.processes import leave_group, peak_memory_mib
 from mscmreid.fileio import written_atomically
 from mscmreid.models.folding import inference_copy
 from mscmreid.models.official import convert
+from mscmreid.models.precision import inference_precision
 from mscmreid.registry import DATASETS
 from mscmreid.structures import Rows
 from mscmreid.synthetic import Options, make_plan, write_dataset
@@ -64,15 +65,6 @@ DETERMINISTIC = dict(CUBLAS_WORKSPACE_CONFIG=":4096:8")
 
 
 # ---------------------------------------------------------------------------------------------------------- settings
-
-
-@contextlib.contextmanager
-def computing_in(precision: str, device: str) -> Iterator[None]:
-    """'float32' exactly, with 'TF32' in matrix products and convolutions, or under autocast."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "TF32"
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
-    with torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None):
-        yield
 
 
 def systems(toy: bool) -> tuple[str, ...]:
@@ -237,7 +229,7 @@ def forward_numbers(
 ) -> Numbers:
     """What a copy of the model computes on a device."""
     model, found = copy.deepcopy(model).to(device), {}
-    with computing_in(precision, device):
+    with inference_precision(device, EXTRACTION_PRECISIONS[precision.lower()], tf32=precision == "TF32"):
         model.eval()
         for modality, images in testing.items():
             for name, feature in model.extract_features(images.to(device), modality).items():
@@ -601,11 +593,10 @@ def extraction_rate(config: Path, side: str, precision: str, device: str, toy: b
     if side != "plain":
         model = inference_copy(model, dtype=getattr(torch, precision))
         images = images.contiguous(memory_format=torch.channels_last)
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
 
     @torch.inference_mode()
     def extract() -> object:
-        with torch.autocast(device, dtype=half or torch.bfloat16, enabled=half is not None):
+        with inference_precision(device, getattr(torch, precision), tf32=True):
             return model.extract_features(images, "visible")
 
     rate, peak = peak_of(device, lambda: count / seconds(extract, 1 if toy else 5, 1 if toy else 3, device))
