@@ -284,7 +284,8 @@ def _check_directions(features: np.ndarray, name: str, paths: Sequence[str]) -> 
         rows = np.asarray(features[start : start + TILE], dtype=np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-            wrong = np.flatnonzero(np.isfinite(rows).all(axis=1) & ~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+            wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+            wrong = wrong[np.isfinite(rows[wrong]).all(axis=1)]
             if len(wrong):
                 row, length = start + int(wrong[0]), np.linalg.norm(rows[wrong[0]].astype(np.float64))
                 raise ValueError(

@@ -42,13 +42,14 @@ def similarities(
     queries = np.empty((len(query_rows), query.shape[1]))
     for top in range(0, len(queries), TILE):
         queries[top : top + TILE] = on_grid(query[query_rows[top : top + TILE]])
+    work = np.empty((min(TILE, num_gallery), len(queries)) if by_column else (len(queries), min(TILE, num_gallery)))
     for left in range(0, num_gallery, TILE):
         columns = slice(left, left + TILE)
         rows = on_grid(gallery[columns if gallery_rows is None else gallery_rows[columns]])
         if by_column:
-            scores.T[columns] = rows @ queries.T
+            scores.T[columns] = np.matmul(rows, queries.T, out=work[: len(rows)])
         else:
-            scores[:, columns] = queries @ rows.T
+            scores[:, columns] = np.matmul(queries, rows.T, out=work[:, : len(rows)])
     return scores
 
 
