@@ -191,26 +191,27 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     number = process_number()
     listen(tells=number == 0)
     try:
-        with kept_when_interrupted(lambda: ""):  # errors behind a signal are that signal
-            status = main()
-        sys.stdout.flush()
+        try:
+            with kept_when_interrupted(lambda: ""):  # errors behind a signal are that signal
+                status = main()
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 1
+        except Exception as error:
+            if not is_mistake(error):
+                raise
+            if number:
+                time.sleep(HEAD_START)
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            where = f" (process {number})" if number else ""
+            stderr_line(f"error{where}: {one_line(error)}")
+            status = 1
     except KeyboardInterrupt as stop:
         status, line = end_of(stop)
         if number == 0:
             stderr_line(line)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    except Exception as error:
-        if not is_mistake(error):
-            raise
-        if number:
-            time.sleep(HEAD_START)
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        where = f" (process {number})" if number else ""
-        stderr_line(f"error{where}: {one_line(error)}")
-        status = 1
     _end(status or 0)
 
 

@@ -44,6 +44,7 @@ from mscmreid.engine.runner.checkpoint import (
 from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
 from mscmreid.engine.runner.config_check import check_config
 from mscmreid.engine.runner.frozen import freeze
+from mscmreid.engine.runner.own_buffers import restore_own_buffers
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
     init_cpu_group,
@@ -360,6 +361,7 @@ class ReIDRunner(Runner):
             )
         loop.done = self._resumed_meta.get("batches", 0)
         loop.random_states = self._resumed_meta.get("random_states")
+        restore_own_buffers(self._bare_model, self._resumed_meta.get("buffers") or ())
         resumed = [s.state_dict() for s in self.param_schedulers or []]
         if changes := schedule_changes(configured, resumed):
             self.logger.warning(
