@@ -14,11 +14,13 @@ Ties keep the gallery's order.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mscmreid.cores import few_cores, on_few_cores
 from mscmreid.evaluation.match_ranks import FEW_ROWS, WORK_BYTES, BlockRanks, GalleryIndex, rank_block
 from mscmreid.evaluation.rules import NOTHING_IGNORED, ExclusionRule
 from mscmreid.evaluation.similarity import check_finite, product_bytes, similarities
@@ -340,11 +342,12 @@ def _rank_jobs(
     what it takes beside them.
     """
     by_pid = np.argsort(product_pids, kind="stable")
-    per_query = bytes_per_query + max(
+    at_once = few_cores(len(jobs))
+    per_query = bytes_per_query + at_once * max(
         job.gallery.bytes_per_query(itemsize) - (0 if job.columns is not None else len(job.gallery.pids) * itemsize)
         for job in jobs
     )
-    fixed = fixed_bytes + 2 * WORK_BYTES
+    fixed = fixed_bytes + 2 * WORK_BYTES * at_once
     chunk = (memory_bytes - fixed) // per_query
     if chunk < 1:
         raise ValueError(
@@ -356,25 +359,31 @@ def _rank_jobs(
     for start in range(0, len(by_pid), chunk):
         rows = by_pid[start : start + chunk]
         product = scores(rows)
-        for job, where, blocks in zip(jobs, where_of, found, strict=True):
-            positions = where[rows]
-            inside = np.flatnonzero(positions >= 0)
-            if not len(inside):
-                continue
-            positions = positions[inside]
-            if job.columns is None:
-                block = product
-            elif len(inside) == len(rows):
-                by_column = product.flags.f_contiguous
-                block = product.T[job.columns].T if by_column else np.take(product, job.columns, axis=1)
-            else:
-                block = product[np.ix_(inside, job.columns)]
-            cams = None if job.query_cams is None else job.query_cams[positions]
-            ranks = rank_block(block, job.query_pids[positions], cams, job.gallery, job.rule, job.identity_cmc)
-            blocks.append((positions, ranks))
-            del block
+        ranked = on_few_cores(functools.partial(_rank_one, product, rows), jobs, where_of)
+        for blocks, block in zip(found, ranked, strict=True):
+            blocks += block
         del product  # before the next one is made
     return [_collect(blocks, len(job.rows), len(job.gallery.pids)) for blocks, job in zip(found, jobs, strict=True)]
+
+
+def _rank_one(
+    product: np.ndarray, rows: np.ndarray, job: _Job, where: np.ndarray
+) -> list[tuple[np.ndarray, BlockRanks]]:
+    """The ranks of a job's queries among ``rows`` and where these stand in the job; nothing if there are none."""
+    positions = where[rows]
+    inside = np.flatnonzero(positions >= 0)
+    if not len(inside):
+        return []
+    positions = positions[inside]
+    if job.columns is None:
+        block = product
+    elif len(inside) == len(rows):
+        block = product.T[job.columns].T if product.flags.f_contiguous else np.take(product, job.columns, axis=1)
+    else:
+        block = product[np.ix_(inside, job.columns)]
+    cams = None if job.query_cams is None else job.query_cams[positions]
+    ranks = rank_block(block, job.query_pids[positions], cams, job.gallery, job.rule, job.identity_cmc)
+    return [(positions, ranks)]
 
 
 def _collect(blocks: list[tuple[np.ndarray, BlockRanks]], num_queries: int, num_gallery: int) -> RankingResult:

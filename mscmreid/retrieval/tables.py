@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ def export_gallery(
 
     Raises:
         ImportError: pyarrow (extra ``parquet``) or fiftyone (extra ``fiftyone``) is not installed.
+        ConnectionError: FiftyOne found no MongoDB to write through.
         ValueError: an unknown kind, or no image meets the filter.
     """
     writers = {"csv": _write_csv, "parquet": _write_parquet, "fiftyone": _write_fiftyone}
@@ -114,14 +117,26 @@ def _write_fiftyone(gallery: Gallery, hits: list[Hit], out: Path, features: bool
         import fiftyone
     except ImportError as error:
         raise ImportError("FiftyOne data sets need fiftyone: pip install 'mscmreid[fiftyone]'") from error
-    dataset = fiftyone.Dataset()
-    for part, values in _blocks(gallery, hits, features):
-        samples = []
-        for hit, row in zip(part, values.tolist(), strict=True):
-            fields = fiftyone_sample(hit, row if features else None)
-            if "ground_truth" in fields:
-                fields["ground_truth"] = fiftyone.Classification(label=fields["ground_truth"])
-            samples.append(fiftyone.Sample(**fields))
-        dataset.add_samples(samples)
-    dataset.export(str(out), dataset_type=fiftyone.types.FiftyOneDataset, export_media=False)
-    dataset.delete()
+    try:
+        dataset = fiftyone.Dataset()
+    except (ConnectionError, fiftyone.core.config.FiftyOneConfigError) as error:
+        raise ConnectionError(
+            f"FiftyOne writes data sets through MongoDB, and found none ({error}). Start a mongod and name it, for "
+            "example FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017"
+        ) from error
+    try:
+        for part, values in _blocks(gallery, hits, features):
+            samples = []
+            for hit, row in zip(part, values.tolist(), strict=True):
+                fields = fiftyone_sample(hit, row if features else None)
+                if "ground_truth" in fields:
+                    fields["ground_truth"] = fiftyone.Classification(label=fields["ground_truth"])
+                samples.append(fiftyone.Sample(**fields))
+            dataset.add_samples(samples)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+            written = Path(temporary, "dataset")
+            dataset.export(str(written), dataset_type=fiftyone.types.FiftyOneDataset, export_media=False)
+            os.replace(written, out)
+    finally:
+        dataset.delete()

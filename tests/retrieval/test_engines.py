@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from toy_galleries import MadeUpEncoder, snapshot_of
@@ -12,6 +14,8 @@ from mscmreid.retrieval.filters import Filter
 from mscmreid.retrieval.gallery import Gallery
 from mscmreid.retrieval.recall import recall, recall_on_sample
 
+SERVER = os.environ.get("MSCMREID_MILVUS")
+"""Address of a Milvus server to test with, such as http://127.0.0.1:19530."""
 FILTERS = [
     {},
     dict(camera=["a", "c"]),
@@ -93,15 +97,14 @@ def test_thousands_of_equal_rows_are_ordered_by_path_in_bounded_memory():
     assert np.array_equal(positions, ExactEngine().find(snapshot, rows[:1], 5, Filter())[0][0])
 
 
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory):
-    """600 files of 150 people, a tenth of which came later, after another tenth was removed."""
-    top = tmp_path_factory.mktemp("engines")
-    folder = top / "images"
+@pytest.fixture
+def gallery(tmp_path):
+    """600 files of 150 people, a tenth of which come later, after another tenth was removed."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(600):
         (folder / f"{i:04d}.png").write_bytes(b"%d, %d" % (i // 4, i // 2))  # every image twice: ties
-    gallery = Gallery.create(top / "gallery", MadeUpEncoder(dim=32))
+    gallery = Gallery.create(tmp_path / "gallery", MadeUpEncoder(dim=32))
     paths = sorted(folder.iterdir())
 
     def add(some, modality):
@@ -113,14 +116,21 @@ def gallery(tmp_path_factory):
 
     add(paths[:270], "visible")
     add(paths[270:540], "infrared")
-    yield gallery, lambda: add(paths[540:], "visible")
+    return gallery, lambda: add(paths[540:], "visible")
 
 
-@pytest.mark.parametrize("name", ["faiss:flat", pytest.param("milvus:flat", marks=pytest.mark.slow)])
-def test_other_exact_engines_give_the_same_lists_with_every_filter(name, gallery, monkeypatch):
-    pytest.importorskip({"faiss:flat": "faiss", "milvus:flat": "milvus_lite"}[name])
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("faiss:flat", None),
+        pytest.param("milvus:flat", None, marks=pytest.mark.slow),
+        pytest.param("milvus:flat", SERVER, marks=pytest.mark.skipif(not SERVER, reason="MSCMREID_MILVUS names none")),
+    ],
+)
+def test_other_exact_engines_give_the_same_lists_with_every_filter(name, server, gallery):
+    pytest.importorskip("faiss" if name == "faiss:flat" else "pymilvus" if server else "milvus_lite")
     gallery, add_more = gallery
-    engine = make_engine(name, gallery.path)
+    engine = make_engine(name, gallery.path, uri=server)
     queries = np.concatenate([unit(np.random.default_rng(0).normal(size=(3, 32))), gallery.features([0, 77])])
     filters = [*FILTERS, dict(camera=['d" or row > 0 or "']), dict(modality="infrared", camera=["b"])]
 
@@ -134,7 +144,7 @@ def test_other_exact_engines_give_the_same_lists_with_every_filter(name, gallery
     gallery.remove(rows=range(3, 60, 3))
     add_more()
     compare()
-    again = make_engine(name, gallery.path)  # as it was kept
+    again = make_engine(name, gallery.path, uri=server)  # as it was kept
     assert (
         again.find(gallery.snapshot, queries, 5, Filter())[0].tolist()
         == engine.find(gallery.snapshot, queries, 5, Filter())[0].tolist()

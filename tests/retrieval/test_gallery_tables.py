@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,51 @@ def test_a_fiftyone_sample_has_what_is_known_only(gallery):
     assert sample["tags"] == ["visible"] and sample["camera"] == "1" and sample["time"].startswith("2026-11-25")
     unlabelled = next(hit for hit in gallery.hits() if hit.id is None)
     assert "ground_truth" not in fiftyone_sample(unlabelled, None) and unnamed.camera == "1"
+
+
+class FakeFiftyOne(types.ModuleType):
+    """As much of FiftyOne as a data set's way to its folder takes; ``broken`` says where it fails."""
+
+    def __init__(self, broken: str = "") -> None:
+        super().__init__("fiftyone")
+        self.broken, self.samples, self.deleted = broken, [], 0
+        self.core = types.SimpleNamespace(config=types.SimpleNamespace(FiftyOneConfigError=LookupError))
+        self.types = types.SimpleNamespace(FiftyOneDataset="FiftyOneDataset")
+        self.Sample = self.Classification = dict
+
+    def Dataset(self):
+        if self.broken == "server":
+            raise LookupError("MongoDB could not be installed")
+        return self
+
+    def add_samples(self, samples):
+        self.samples += samples
+
+    def export(self, folder, dataset_type, export_media):
+        assert not export_media
+        Path(folder).mkdir()
+        Path(folder, "samples.json").write_text(json.dumps(self.samples))
+        if self.broken == "disk":
+            raise OSError("no space left")
+
+    def delete(self):
+        self.deleted += 1
+
+
+def test_a_fiftyone_data_set_is_in_its_folder_whole_or_not_at_all(gallery, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "dataset"
+    for broken, error in (("server", "found none .*FIFTYONE_DATABASE_URI"), ("disk", "no space left")):
+        fake = FakeFiftyOne(broken)
+        monkeypatch.setitem(sys.modules, "fiftyone", fake)
+        with pytest.raises(OSError, match=error):
+            export_gallery(gallery, out, "fiftyone")
+        assert fake.deleted == (broken == "disk") and not list(tmp_path.glob("new/*"))
+    monkeypatch.setitem(sys.modules, "fiftyone", FakeFiftyOne())
+    assert export_gallery(gallery, out, "fiftyone") == len(gallery.hits())
+    samples = json.loads((out / "samples.json").read_text())
+    assert [s["filepath"] for s in samples] == [hit.path for hit in gallery.hits()]
+    assert samples[0]["ground_truth"] == {"label": "red"} and len(samples[0]["embedding"]) == 3
+    assert [path.name for path in out.parent.iterdir()] == ["dataset"]
 
 
 def test_what_cannot_be_written_is_told(gallery, tmp_path, monkeypatch):

@@ -19,8 +19,6 @@ from mscmreid.retrieval.gallery import Gallery
 
 DIM, SEGMENT, RANK = 2048, 4096, 128
 TOP = 10
-DISTINCT = 48
-"""Segments that are drawn; later ones are these with their columns rolled: as hard to search, and made sooner."""
 
 
 class MadeUp:
@@ -70,11 +68,7 @@ def extend(gallery: Gallery, made_up: MadeUp, num: int) -> None:
             Labels.of([None] * count),
             row.astype(np.float64),
         )
-        if start // SEGMENT < DISTINCT:
-            features = made_up.rows(count, seed=int(row[0]) + 1).astype(manifest.dtype)
-        else:
-            drawn = storage.segments / f"{entries[start // SEGMENT % DISTINCT].name}.features.npy"
-            features = np.roll(np.load(drawn, mmap_mode="r")[:count], start // SEGMENT // DISTINCT, axis=1)
+        features = made_up.rows(count, seed=int(row[0]) + 1).astype(manifest.dtype)
         entries.append(storage.write_segment(f"{manifest.version + 1:08d}-{row[0]:08x}-{count}", columns, features))
     storage.write_manifest(
         replace(

@@ -27,6 +27,7 @@ KINDS = ("flat", "ivfpq", "hnsw")
 BLOCK = 16384
 FEW = 10_000
 TRAINING_ROWS_A_LIST = 64
+FEWEST_PROBES, PROBED_SHARE = 32, 1 / 8
 TOO_FEW_TO_TRAIN = dict(flat=0, ivfpq=39 * 256, hnsw=256)
 """Below so many rows an index is flat."""
 
@@ -38,7 +39,8 @@ class FaissEngine:
         folder: where the index is kept; None: in memory only.
         kind: 'flat': every row, as the exact engine does; 'ivfpq': about sqrt(N) lists of 64-byte codes, the smallest;
             'hnsw': a graph over rows of 8 bits a value, faster and four times smaller than the rows.
-        num_probes: lists of 'ivfpq' that a query looks into.
+        num_probes: lists of 'ivfpq' that a query looks into; None: an eighth of them, 32 at least, since the list of a
+            query's person is the harder to guess the more there are.
         ef_search: neighbours that 'hnsw' keeps while it walks.
         few: a filter that leaves at most so many rows is answered exactly, which is cheaper than the index.
 
@@ -48,7 +50,13 @@ class FaissEngine:
     """
 
     def __init__(
-        self, folder: Path | None, kind: str = "ivfpq", *, num_probes: int = 32, ef_search: int = 256, few: int = FEW
+        self,
+        folder: Path | None,
+        kind: str = "ivfpq",
+        *,
+        num_probes: int | None = None,
+        ef_search: int = 256,
+        few: int = FEW,
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"a faiss index is one of {', '.join(KINDS)}, found {kind!r}")
@@ -96,7 +104,8 @@ class FaissEngine:
         selector = None if allowed.all() else faiss.IDSelectorBitmap(bits)
         options: dict[str, Any] = dict(sel=selector) if selector is not None else {}
         if isinstance(self.index, faiss.IndexIVF):
-            parameters = faiss.SearchParametersIVF(nprobe=min(self.num_probes, self.index.nlist), **options)
+            probes = self.num_probes or max(FEWEST_PROBES, round(PROBED_SHARE * self.index.nlist))
+            parameters = faiss.SearchParametersIVF(nprobe=min(probes, self.index.nlist), **options)
         elif isinstance(self.index, faiss.IndexHNSW):
             parameters = faiss.SearchParametersHNSW(efSearch=max(self.ef_search, num), **options)
         else:
