@@ -21,6 +21,7 @@ from mscmreid.interruption import end_of, kept_when_interrupted, listen, stderr_
 from mscmreid.option_values import read_value
 from mscmreid.resources import shipped
 from mscmreid.tables import plain
+from mscmreid.terminal import plain_output
 
 HEAD_START = 5.0
 """Seconds that the other processes of a run leave to the first to tell what they all found."""
@@ -186,31 +187,33 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     A user's mistake (:func:`is_mistake`) is one line on stderr and status 1, with its traceback if ``--debug`` is
     among the arguments; of several processes the first tells it, another only if the first did not end the run.
     Ctrl-C and SIGTERM are a line that says what is kept, status 130 and 143. Any other exception is a bug and keeps its
-    traceback.
+    traceback. Nothing that is printed or logged holds control characters (:mod:`mscmreid.terminal`).
     """
     number = process_number()
+    plain_output()
     listen(tells=number == 0)
     try:
-        with kept_when_interrupted(lambda: ""):  # errors behind a signal are that signal
-            status = main()
-        sys.stdout.flush()
+        try:
+            with kept_when_interrupted(lambda: ""):  # errors behind a signal are that signal
+                status = main()
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 1
+        except Exception as error:
+            if not is_mistake(error):
+                raise
+            if number:
+                time.sleep(HEAD_START)
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            where = f" (process {number})" if number else ""
+            stderr_line(f"error{where}: {one_line(error)}")
+            status = 1
     except KeyboardInterrupt as stop:
         status, line = end_of(stop)
         if number == 0:
             stderr_line(line)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    except Exception as error:
-        if not is_mistake(error):
-            raise
-        if number:
-            time.sleep(HEAD_START)
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        where = f" (process {number})" if number else ""
-        stderr_line(f"error{where}: {one_line(error)}")
-        status = 1
     _end(status or 0)
 
 

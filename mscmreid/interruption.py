@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +17,10 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTHING_HALF = "files are written whole or not at all, so nothing half is left; start it again"
 """What is said where nobody knows better."""
+SAME_STOP = 2.0
+"""Signals within so many seconds are one stop: a cluster tells every process, and so does the launcher."""
+LAUNCHERS_TIME = 5.0
+"""Seconds that a launcher has to end this process, after another one of the run has gone."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -38,27 +43,39 @@ class Listener:
     """Handler of both signals.
 
     Attributes:
-        received: the first signal that came, None until then.
-        postpones: a run looks at ``received`` itself and ends when it has kept its state: the first SIGTERM raises
-            nothing.
+        received: the last signal that came, None until then.
+        postpones: a run looks at ``received`` itself and ends when it has kept its state: SIGTERM raises nothing,
+            however often it comes; Ctrl-C ends the run at once.
     """
 
     def __init__(self, tells: bool = True) -> None:
         self.tells = tells
         self.received: int | None = None
         self.postpones = False
+        self._waits = self._has_waited = False
+        self._ends_since: float | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raise :class:`Interrupted`; while a module is imported, whose code might swallow it, end the process."""
-        is_first = self.received is None
         self.received = number
-        if self.postpones and is_first and number == signal.SIGTERM:
+        if self._waits or (self.postpones and number == signal.SIGTERM):
             return
+        now = time.monotonic()
+        if self._ends_since is not None and now - self._ends_since < SAME_STOP:
+            return
+        self._ends_since = now
         if _is_importing(frame):
             if self.tells:
                 os.write(2, f"{message(number, NOTHING_HALF)}\n".encode())
             os._exit(128 + number)
         raise Interrupted(number)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal, which raises nothing; only once."""
+        self._waits, until = True, 0.0 if self._has_waited else time.monotonic() + seconds
+        while self.received is None and time.monotonic() < until:
+            time.sleep(0.05)
+        self._waits, self._has_waited = False, True
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -94,7 +111,8 @@ def current() -> Listener | None:
 def kept_when_interrupted(what: Callable[[], str]) -> Iterator[None]:
     """An interruption inside says what is kept, unless something further inside has said it.
 
-    An error that comes behind a signal, such as that of a process whose partner has gone, is that interruption.
+    An error that comes behind a signal is that interruption. So is torch's error of a process whose partner has gone
+    before the launcher's signal is here, which is waited for.
 
     Args:
         what: the text.
@@ -108,7 +126,11 @@ def kept_when_interrupted(what: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(signal.SIGINT, what()) from stop
     except Exception as error:
         listener = current()
-        if listener is None or listener.received is None:
+        if listener is None:
+            raise
+        if isinstance(error, RuntimeError) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            listener.wait(LAUNCHERS_TIME)
+        if listener.received is None:
             raise
         raise Interrupted(listener.received, what()) from error
 

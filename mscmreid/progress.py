@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 
+from mscmreid.tables import plain_lines
+
 
 class Progress:
     """A bar on a terminal; elsewhere a line in the log every ten seconds.
@@ -40,7 +42,8 @@ class Progress:
 
 
 def log(text: str, level: int = logging.INFO) -> None:
-    """Into MMEngine's current log, or, where MMEngine is not installed, to standard error."""
+    """Into MMEngine's current log, or, where MMEngine is not installed, to standard error; no control characters."""
+    text = plain_lines(text)
     try:
         from mmengine.logging import print_log
     except ImportError:

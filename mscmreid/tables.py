@@ -43,6 +43,13 @@ def plain(text: object) -> str:
     )
 
 
+def plain_lines(text: str) -> str:
+    """A text of several lines with control characters written out, but for line breaks and tabs."""
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(part if part in ("\n", "\t") else plain(part) for part in re.split(r"([\n\t])", text))
+
+
 def latex(text: object) -> str:
     """``text`` as LaTeX shows it."""
     return "".join(_LATEX.get(char, char) for char in plain(text))

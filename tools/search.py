@@ -300,6 +300,7 @@ def query(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.tables import plain
 
     gallery = Gallery.open(args.gallery)
     if args.check:
@@ -314,10 +315,9 @@ def info(args: argparse.Namespace) -> None:
             value = ", ".join(f"{key}: {_number(count)}" for key, count in value.items()) or "none"
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
-        print(f"{name.replace('_', ' '):<18} {'none' if value in ('', None) else _number(value)}")
-    print(
-        f"{'encoder':<18} {identity.get('model')}, {identity.get('feature')}, weights {identity['weights_sha256'][:12]}"
-    )
+        print(f"{name.replace('_', ' '):<18} {'none' if value in ('', None) else plain(_number(value))}")
+    encoder = f"{identity.get('model')}, {identity.get('feature')}, weights {identity['weights_sha256'][:12]}"
+    print(f"{'encoder':<18} {plain(encoder)}")
     if args.check:
         print("every file is what was written")
 
@@ -328,13 +328,14 @@ def _number(value: Any) -> str:
 
 def remove(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.gallery import Gallery
+    from mscmreid.tables import plain
 
     gallery, where = Gallery.open(args.gallery), _filter(args)
     if not where.is_empty:
         gallery.check_filter(where)
     if args.dry_run:
         gone = gallery.chosen(where, args.path)
-        print("\n".join(hit.path for hit in gone))
+        print("\n".join(plain(hit.path) for hit in gone))
         print(f"{len(gone):,} of {len(gallery):,} images would go")
         return
     before = len(gallery)
@@ -348,7 +349,7 @@ def calibrate(args: argparse.Namespace) -> None:
     from mscmreid.retrieval.answers import check_free, results_folder
     from mscmreid.retrieval.calibration import calibrate
     from mscmreid.retrieval.gallery import Gallery
-    from mscmreid.tables import aligned_lines, write_csv
+    from mscmreid.tables import aligned_lines, plain, write_csv
 
     if sum(source is not None for source in (args.pairs, args.features, args.split)) > 1:
         raise ValueError("--pairs, --features and --split exclude each other")
@@ -383,7 +384,7 @@ def calibrate(args: argparse.Namespace) -> None:
         counts = [f"{rate.num:,}" for rate in (means.false_matches, means.true_matches)]
         lines.append([kind, threshold, *rates, *counts])
     print("\n".join(aligned_lines(lines)))
-    print(f"from {source}; in brackets {next(iter(found.kinds.values())).intervals}")
+    print(f"from {plain(source)}; in brackets {next(iter(found.kinds.values())).intervals}")
     if args.out is not None:
         from mscmreid.visualization.calibration_chart import draw_calibration
 

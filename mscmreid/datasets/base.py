@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 
 from mscmreid.cores import available_cores
 from mscmreid.datasets import cache as image_cache
@@ -19,6 +18,7 @@ from mscmreid.datasets.listing import FolderScan, ImageRow
 from mscmreid.datasets.loading import Resize, check_size
 from mscmreid.datasets.statistics import Counts, count_rows, differences, statistics_table
 from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError, list_reasons
+from mscmreid.progress import log
 
 
 class ReIDDataset(BaseDataset):
@@ -242,14 +242,14 @@ class ReIDDataset(BaseDataset):
             cam_id=np.array([row.cam_id for row in rows]),
             modality=np.array([row.modality for row in rows]),
         )
-        _log(f"{self.data_root}\n{statistics_table(columns, f'{self.name} {self.subset}')}")
+        log(f"{self.data_root}\n{statistics_table(columns, f'{self.name} {self.subset}')}")
         if others:
-            _log(f"{self.name}: {len(others)} entries that are no images were left out, such as {others[0]!r}")
+            log(f"{self.name}: {len(others)} entries that are no images were left out, such as {others[0]!r}")
         published = self.published()
         if self.check_counts and published is not None:
             found = differences(count_rows(columns), published)
             if found:
-                _log(
+                log(
                     f"{self.name} {self.subset} in {self.data_root!r} is not as published: {'; '.join(found)}. "
                     "Numbers made with it cannot be compared; where a part is meant, set check_counts=False",
                     logging.WARNING,
@@ -269,7 +269,7 @@ class ReIDDataset(BaseDataset):
                 self.intake,
             )
             if is_main_process():
-                _log(f"image cache: {self.cache.path}")
+                log(f"image cache: {self.cache.path}")
             mine = {images[position].path for position in chosen}
             return {path: reason for path, reason in self.cache.undecodable.items() if path in mine}
         if self.on_error == "skip":  # without a cache nobody knows before the images are read
@@ -284,7 +284,7 @@ class ReIDDataset(BaseDataset):
             cure = "Mend them, or take them out; in testing, on_error='skip' leaves them out and counts them"
             raise UnreadableImageError(f"{text}{list_reasons(undecodable)}. {cure}", undecodable)
         every = list_reasons(undecodable, most=None)
-        _log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
+        log(f"{text}{every}. They are left out: {len(undecodable)} skipped", logging.WARNING)
 
 
 def find_data_root(data_root: str | None, name: str, folder: str) -> str:
@@ -325,7 +325,3 @@ def _columns(infos: Sequence[dict], start: int, root: str) -> dict[str, Any]:
     if any("role" in info for info in infos):
         columns["role"] = np.array([info.get("role", "") for info in infos], dtype=str)
     return columns
-
-
-def _log(message: str, level: int = logging.INFO) -> None:
-    print_log(message, logger="current", level=level)

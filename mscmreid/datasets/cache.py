@@ -29,7 +29,6 @@ from itertools import islice
 import numpy as np
 import PIL
 from filelock import FileLock, Timeout
-from mmengine.logging import print_log
 
 from mscmreid.arrays import check_digest, checksum, content_digest, map_npy
 from mscmreid.cores import available_cores
@@ -37,7 +36,7 @@ from mscmreid.datasets.listing import ImageRow
 from mscmreid.datasets.loading import LANCZOS, Resize, load_image
 from mscmreid.gate import DamagedFileError, damaged, read_json
 from mscmreid.intake import PUBLISHED, Intake, UnreadableImageError
-from mscmreid.progress import Progress
+from mscmreid.progress import Progress, log
 
 FORMAT = 3  # 1 was (N, 3, H, W), 2 had no checksums
 CHUNK = 16  # images that a worker decodes before it writes
@@ -107,7 +106,7 @@ class ImageCache:
             return self[row]
         except DamagedFileError as error:
             if str(error) not in self._said:
-                _log(f"{error} Until then such images are decoded from their files", logging.WARNING)
+                log(f"{error} Until then such images are decoded from their files", logging.WARNING)
             self._said.add(str(error))
             return None
 
@@ -256,7 +255,7 @@ def _open(path: str, shape: tuple[int, ...], data_root: str, intake: Intake) -> 
             problem = f"{healed[0]!r} can be decoded now"
     except (ValueError, KeyError) as error:
         problem = str(error)
-    _log(f"the image cache {path!r} is no good ({problem}) and is built again", logging.WARNING)
+    log(f"the image cache {path!r} is no good ({problem}) and is built again", logging.WARNING)
     return None
 
 
@@ -280,7 +279,7 @@ def _writable(homes: Sequence[str]) -> str:
             problems.append(f"{home!r} ({error.strerror})")
             continue
         if problems:
-            _log(f"no image cache in {problems[0]}: using {home!r}", logging.WARNING)
+            log(f"no image cache in {problems[0]}: using {home!r}", logging.WARNING)
         return home
     raise PermissionError(
         f"no folder for the image cache can be written: {', '.join(problems)}; set cache_dir, or cache=False"
@@ -295,10 +294,10 @@ def _folder_lock(home: str) -> Iterator[bool]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            _log(f"another process builds an image cache in {home!r}: waiting for it")
+            log(f"another process builds an image cache in {home!r}: waiting for it")
             lock.acquire(poll_interval=0.2)
     except (OSError, NotImplementedError) as error:
-        _log(f"{home!r} cannot be locked ({error}): several processes may build the cache", logging.WARNING)
+        log(f"{home!r} cannot be locked ({error}): several processes may build the cache", logging.WARNING)
     try:
         yield lock.is_locked
     finally:
@@ -310,7 +309,7 @@ def _remove_temporaries(home: str) -> None:
     for entry in os.listdir(home):
         if entry.endswith(".tmp"):
             os.remove(os.path.join(home, entry))
-            _log(f"removed {entry!r}, left in {home!r} by a process that was killed")
+            log(f"removed {entry!r}, left in {home!r} by a process that was killed")
 
 
 def _build(
@@ -327,7 +326,7 @@ def _build(
     free = shutil.disk_usage(os.path.dirname(path)).free
     if free < total:
         raise _disk_full(path, total, f"{free / 1e9:.1f} GB are free")
-    _log(f"building the image cache {path!r}: {len(rows):,} images of {size[0]} x {size[1]}, {total / 1e9:.2f} GB")
+    log(f"building the image cache {path!r}: {len(rows):,} images of {size[0]} x {size[1]}, {total / 1e9:.2f} GB")
     temporary = f"{path}.{socket.gethostname()}-{os.getpid()}.tmp"
     undecodable: dict[str, str] = {}
     checksums = np.zeros(len(rows), dtype=np.uint64)
@@ -363,7 +362,7 @@ def _mention_older(path: str, prefix: str) -> None:
     ]
     if older:
         total = sum(os.path.getsize(os.path.join(home, name)) for name in older) / 1e9
-        _log(f"{len(older)} other cache(s) of it lie in {home!r} ({total:.2f} GB); delete what nothing uses: {older}")
+        log(f"{len(older)} other cache(s) of it lie in {home!r} ({total:.2f} GB); delete what nothing uses: {older}")
 
 
 def _disk_full(path: str, total: int, found: str) -> OSError:
@@ -418,7 +417,3 @@ def _write_all(fd: int, images: np.ndarray, offset: int) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written
-
-
-def _log(message: str, level: int = logging.INFO) -> None:
-    print_log(message, logger="current", level=level)

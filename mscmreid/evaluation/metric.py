@@ -75,7 +75,10 @@ class VIReIDMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not protocols or not features:
-            raise ValueError("VIReIDMetric needs at least one protocol and one feature")
+            raise ValueError(
+                "VIReIDMetric needs at least one protocol and one feature, found "
+                f"protocols={list(protocols)} and features={list(features)}"
+            )
         self.protocols = [build_protocol(protocol, trials) for protocol in protocols]
         tags = [protocol.tag for protocol in self.protocols]
         if len(set(tags)) < len(tags):

@@ -348,7 +348,7 @@ def _train_and_test(run: Run, tools: Path, call: Call, processes: int) -> str | 
     record, log = Record(run), run.folder / "ablate.log"
     python, where = [sys.executable], ["--work-dir", str(run.folder)]
     if processes > 1:
-        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        python += ["-m", "mscmreid.launch", "--standalone", f"--nproc-per-node={processes}"]
         where += ["--launcher", "pytorch"]
     if run.checkpoint is None and not record.is_trained:
         record.start()

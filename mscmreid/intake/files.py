@@ -129,7 +129,7 @@ def _images_below(folder: Path, problems: dict[str, str]) -> list[Path]:
         there = os.stat(where)
         first = seen.setdefault((there.st_dev, there.st_ino), where)
         if first != where:
-            log.warning("%s leads to %s, which is searched already: its images are taken once", where, first)
+            log.warning("%r leads to %r, which is searched already: its images are taken once", where, first)
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -50,7 +50,7 @@ def files(root, suffix):
 @pytest.fixture
 def messages(monkeypatch):
     found = []
-    monkeypatch.setattr(image_cache, "_log", lambda text, level=20: found.append(text))
+    monkeypatch.setattr(image_cache, "log", lambda text, level=20: found.append(text))
     return found
 
 
@@ -198,7 +198,7 @@ class TestDamagedImageInADataSet:
     @pytest.mark.parametrize("cache", [True, False])
     def test_is_skipped_and_counted_on_request(self, sysu, cache, monkeypatch):
         texts = []
-        monkeypatch.setattr("mscmreid.datasets.base.print_log", lambda text, logger, level=20: texts.append(text))
+        monkeypatch.setattr("mscmreid.datasets.base.log", lambda text, level=20: texts.append(text))
         options = dict(split="test", image_size=SIZE, check_counts=False, cache=cache, on_error="skip")
         dataset = SYSUMM01(str(sysu), **options)
         assert len(dataset) == 23

@@ -214,8 +214,8 @@ def messages(monkeypatch):
     """What the data sets log: (level, text)."""
     found = []
     monkeypatch.setattr(
-        "mscmreid.datasets.base.print_log",
-        lambda text, logger, level=logging.INFO: found.append((level, text)),
+        "mscmreid.datasets.base.log",
+        lambda text, level=logging.INFO: found.append((level, text)),
     )
     return found
 

@@ -7,7 +7,8 @@ from torch import nn
 from toy_runs import make_sysu
 
 from mscmreid.datasets import SYSUMM01, ConcatReIDDataset
-from mscmreid.engine.runner.checks import check_num_classes, check_people, check_split
+from mscmreid.engine.runner.checks import check_features, check_num_classes, check_people, check_split
+from mscmreid.models.inference import InferenceFeatures
 
 
 def test_classes_must_be_those_of_the_data():
@@ -59,3 +60,20 @@ def test_data_sets_say_whose_images_they_have(tmp_path):
         with pytest.raises(ValueError, match=r"pids 2\)"):
             check_people(trained.metainfo, test.metainfo, "f")
     check_people(train.metainfo, SYSUMM01(split="test", allow_shared_people=True, **options).metainfo, "f")
+
+
+def test_what_is_ranked_by_is_among_what_the_model_gives():
+    model = SimpleNamespace(inference=InferenceFeatures(("feat_pool", "feat_bn")))
+
+    def ranked_by(*features: str) -> None:
+        check_features(model, SimpleNamespace(metrics=[SimpleNamespace(features=features)]), "test_evaluator")
+
+    ranked_by("feat_bn", "feat_pool", "sum", "blend=0.1")
+    with pytest.raises(
+        ValueError, match=r"test_evaluator\.features: the model gives .*'feat_bnx'; did you mean 'feat_bn"
+    ):
+        ranked_by("feat_bn", "feat_bnx")
+    with pytest.raises(ValueError, match="0 < A < 1"):
+        ranked_by("blend=2")
+    anything = SimpleNamespace(metrics=[SimpleNamespace(features=["x"]), SimpleNamespace()])
+    check_features(SimpleNamespace(), anything, "val_evaluator")  # of a model that does not say what it gives

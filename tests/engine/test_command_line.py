@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from ports import free_port
+from test_interruption import assert_same_run
 
 from mscmreid.engine.runner.checkpoint import read_checkpoint
 
@@ -78,24 +79,88 @@ def test_a_run_killed_by_sigkill_goes_on_as_if_nothing_had_happened(environment,
             assert torch.equal(entry["values"], killed["message_hub"]["log_scalars"][name]["values"]), name
 
 
+SCHEDULE = [dict(type="MultiStepLR", milestones=[2], end=99, by_epoch=True)]
+"""Without an end of its own a schedule ends with the run that it was made for."""
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory) -> Path:
+    """Work folder of a run of two processes that was left alone (made by the first test that asks)."""
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture
+def whole(environment, toy_config, whole_folder) -> Path:
+    if not (whole_folder / "epoch_3.pth").exists():
+        config = config_file(toy_config, whole_folder, param_scheduler=SCHEDULE)
+        done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2")
+        assert done.returncode == 0, done.stderr
+    return whole_folder
+
+
+SIGNAL_HOOK = """
+import os, signal, time
+from mmengine.hooks import Hook
+from mscmreid.interruption import current
+from mscmreid.registry import HOOKS
+
+@HOOKS.register_module()
+class SignalOneHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 4 and runner.rank == 0:  # the launcher, which tells its processes
+            os.kill(os.getppid(), signal.SIGTERM)
+            while current().received is None:
+                time.sleep(0.01)
+        elif runner.iter == 7 and runner.rank == 1:  # one process alone
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
 @pytest.mark.slow
-def test_two_processes_train_resume_and_test_like_one(environment, toy_config, tmp_path):
+def test_two_processes_that_are_preempted_go_on_to_the_same_bits(environment, toy_config, tmp_path, whole):
+    (tmp_path / "signal_hook.py").write_text(SIGNAL_HOOK)
+    environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    folder = tmp_path / "run"
+    config = config_file(toy_config, folder, param_scheduler=SCHEDULE)
+    with config.open("a") as file:
+        file.write("custom_imports = dict(imports=['signal_hook'])\ncustom_hooks += [dict(type='SignalOneHook')]\n")
+    for name in ("epoch_1_iter_2.pth", "epoch_2_iter_2.pth"):
+        environment["PORT"] = free_port()
+        done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2", "--preemptible", "--resume")
+        assert done.returncode == 143, done.stderr
+        told = f"ended by SIGTERM: {folder / name} is kept, and --resume goes on from there to the same bits"
+        assert [line for line in done.stderr.splitlines() if "SIGTERM" in line] == [told]
+        assert "Traceback" not in done.stderr
+        assert [path.name for path in folder.glob("*_iter_*")] == [name]
+        assert (folder / "last_checkpoint").read_text() == str(folder / name)
+    environment["PORT"] = free_port()
+    done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2", "--preemptible", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(whole, folder)
+
+
+@pytest.mark.slow
+def test_a_mistake_that_two_processes_find_is_told_once(environment, toy_config, tmp_path):
+    config = config_file(toy_config, tmp_path / "run", model__head__num_classes=7)
+    done = call(environment, ROOT / "tools" / "dist_train.sh", config, "2")
+    assert done.returncode == 1 and done.stderr.count("number of training identities") == 1
+    assert "Traceback" not in done.stderr and done.stderr.rstrip().splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.slow
+def test_two_processes_train_resume_and_test_like_one(environment, toy_config, tmp_path, whole):
     def processes(number: int, tool: str, *arguments) -> None:
         environment["PORT"] = str(int(environment["PORT"]) + 1)
         done = call(environment, ROOT / "tools" / tool, *arguments[:1], *arguments[1:-1], str(number), *arguments[-1])
         assert done.returncode == 0, done.stderr
 
-    # without an end of its own a schedule ends with the run that it was made for
-    schedule = [dict(type="MultiStepLR", milestones=[2], end=99, by_epoch=True)]
-    config = config_file(toy_config, tmp_path / "whole", param_scheduler=schedule)
-    processes(2, "dist_train.sh", config, [])
-    config = config_file(toy_config, tmp_path / "run", train_cfg__max_epochs=2, param_scheduler=schedule)
+    config = config_file(toy_config, tmp_path / "run", train_cfg__max_epochs=2, param_scheduler=SCHEDULE)
     processes(2, "dist_train.sh", config, [])
     processes(2, "dist_train.sh", config, ["--resume", "--cfg-options", "train_cfg.max_epochs=3"])
     checkpoint = tmp_path / "run" / "epoch_3.pth"
-    whole, resumed = (read_checkpoint(tmp_path / name / "epoch_3.pth") for name in ("whole", "run"))
+    alone, resumed = (read_checkpoint(folder / "epoch_3.pth") for folder in (whole, tmp_path / "run"))
     assert resumed["meta"]["iter"] == 9
-    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in whole["state_dict"].items())
+    assert all(torch.equal(v, resumed["state_dict"][k]) for k, v in alone["state_dict"].items())
     found = {}
     for number in (1, 2):
         out = tmp_path / f"{number}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from mmengine.config import Config
 
 from mscmreid.apis import init_model, load_config
 from mscmreid.apis.config import config_hash
-from mscmreid.engine.runner.config_check import BUILT_AT_ONCE, FREE, arguments_of, check_config, components
+from mscmreid.engine.runner.config_check import BUILT_AT_ONCE, arguments_of, check_config, components
+from mscmreid.engine.runner.config_form import FREE, check_form
 from mscmreid.engine.runner.value_kinds import expected_kind
 from mscmreid.near_names import near_names
 from mscmreid.registry import CORRUPTIONS, HOOKS, MODELS, TRANSFORMS
@@ -51,6 +53,15 @@ OPTIONS = [
     ({"param_scheduler": [dict(type="MultiStepLR", milestone=[2])]}, "param_scheduler.0.milestone"),
     ({"visualizer.vis_backends": [dict(type="LocalVisBackendd")]}, "visualizer.vis_backends.0.type"),
     ({"log_processor.window_size": "many"}, "log_processor.window_size: expected a number"),
+    ({"optim_wrapper.optimizer.lr": -0.1}, "optim_wrapper.optimizer.lr must be 0 or more"),
+    ({"randomness.seed": -1}, "randomness.seed must be 0 or more"),
+    ({"load_strict": "maybe"}, "load_strict: expected True or False"),
+    ({"val_cfg.typ": "ReIDValLoop"}, "val_cfg.typ: ReIDValLoop has no 'typ'"),
+    ({"runner_type": "ReIDRuner"}, "runner_type: nothing is registered as 'ReIDRuner'; did you mean 'ReIDRunner'"),
+    ({"optim_wrapper.constructor": "None"}, "optim_wrapper.constructor: nothing is registered as 'None'"),
+    ({"param_scheduler": [dict(type="MultiStepLR")]}, "param_scheduler.0 lacks milestones, which MultiStepLR needs"),
+    ({"model.backbone.plugins.non_local.last": dict(stage2="two")}, "plugins.non_local.last.stage2: expected a whole"),
+    ({"model.head.losses.qct.start_iter": [1, 2]}, "model.head.losses.qct.start_iter: expected a whole number"),
     ({"image_size": 128}, "option image_size: expected height and width"),
 ]  # fmt: skip
 
@@ -103,6 +114,45 @@ def test_every_type_that_is_misspelt_is_named_with_its_path(name):
         assert f"{path}.type: nothing is registered as" in str(error.value)
         assert repr(right.rpartition(".")[2]) in str(error.value)  # among the near names
         node["type"] = right
+
+
+def refused(content: dict) -> str:
+    """The message with which a run of a config is refused before anything is built, '' if it is not."""
+    try:
+        check_form(content)
+        check_config(content)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ["mscm_regdb", "dns_llcm"])
+def test_every_part_that_is_no_dict_is_named_with_its_path(name):
+    content, checked = load_config(name).to_dict(), 0
+    for path, node, key in list(keys_of(content)):
+        right, place = node[key], f"{path}.{key}" if path else key
+        if not isinstance(right, dict) or place in FREE:
+            continue
+        for wrong in (7, "text", [1, 2]):
+            node[key] = wrong
+            assert place in refused(content), (place, wrong)
+            checked += 1
+        node[key] = right
+    assert not refused(content) and checked > 90
+
+
+def test_every_component_without_its_type_is_named_with_its_path():
+    content, checked = load_config("deen_sysu").to_dict(), 0
+    for path, node, key in list(keys_of(content)):
+        if key != "type" or re.search(
+            r"losses|plugins|ops|_cfg$|clip_grad|neck\.pool|^optim_wrapper$|^log_processor", path
+        ):
+            continue
+        right = node.pop("type")
+        assert f"{path} needs a type" in refused(content), path
+        node["type"] = right
+        checked += 1
+    assert checked > 20
 
 
 def test_numbers_that_became_texts_are_named_with_their_paths():

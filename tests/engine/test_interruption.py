@@ -20,6 +20,7 @@ from mscmreid.engine import EpochStartHook
 from mscmreid.engine.runner.checkpoint import find_checkpoints, read_checkpoint
 from mscmreid.engine.runner.train_loops import random_state, restore_random_state
 from mscmreid.interruption import Interrupted, Listener, kept_when_interrupted, listen
+from mscmreid.launch import told
 from mscmreid.models.necks.pooling import GeM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,15 +87,63 @@ def test_an_error_behind_a_signal_is_that_signal_and_one_without_is_an_error():
         raise RuntimeError("the partner has gone")
 
 
-def test_a_listener_that_postpones_lets_the_first_sigterm_wait_and_nothing_else():
+def test_a_listener_that_postpones_lets_sigterm_wait_however_often_it_comes_and_nothing_else():
     listener = Listener()
     listener.postpones = True
-    listener(signal.SIGTERM, None)
-    assert listener.received == signal.SIGTERM
-    with pytest.raises(Interrupted):
+    for _ in range(2):  # a cluster tells every process, and its launcher tells them again
         listener(signal.SIGTERM, None)
+        assert listener.received == signal.SIGTERM
     with pytest.raises(Interrupted):
         listener(signal.SIGINT, None)
+
+
+def test_a_signal_that_comes_twice_is_one_stop_and_a_later_one_another(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: clock[0])
+    listener = Listener()
+    with pytest.raises(Interrupted):
+        listener(signal.SIGINT, None)
+    clock[0] += 0.1
+    listener(signal.SIGTERM, None)  # while what is kept is being told
+    clock[0] += interruption.SAME_STOP
+    with pytest.raises(Interrupted):
+        listener(signal.SIGINT, None)
+
+
+def test_an_error_of_a_process_whose_partner_has_gone_waits_for_the_launchers_signal(monkeypatch):
+    listener = listen()
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(interruption.time, "sleep", nap)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(Interrupted) as stop, kept_when_interrupted(lambda: "x"):
+        raise RuntimeError("Connection closed by peer")
+    assert interruption.end_of(stop.value) == (143, "ended by SIGTERM: x") and len(naps) == 3
+    listener.received = None
+    with pytest.raises(RuntimeError, match="a bug"), kept_when_interrupted(lambda: "x"):
+        raise RuntimeError("a bug")  # waited for once already
+    assert len(naps) == 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "line"),
+    [
+        ({0: 143, 1: 143}, 143, ""),
+        ({0: 143, 1: -15}, 143, ""),
+        ({0: 130, 1: 143}, 130, ""),
+        ({0: 143, 1: 1}, 1, ""),
+        ({0: 1, 1: -9}, 137, "error: process 1 was ended by SIGKILL (often because memory ran out)"),
+        ({2: -11, 0: 143}, 139, "error: process 2 was ended by SIGSEGV, and the others with it"),
+    ],
+)
+def test_a_run_of_several_processes_ends_with_the_status_of_the_one_that_failed(statuses, status, line):
+    found = told(statuses)
+    assert found[0] == status and found[1].startswith(line) and bool(found[1]) == bool(line)
 
 
 class SignalHook(KillHook):

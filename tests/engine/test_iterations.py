@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from mmengine.hooks import Hook, SyncBuffersHook
 from test_interruption import assert_same_run, noisy
 from test_runs import run_and_kill
 from toy_runs import logged_scalars
@@ -108,3 +110,25 @@ def test_the_numbers_of_a_training_by_iterations_are_those_of_the_same_one_by_ep
         (path,) = (tmp_path / folder).glob("*/vis_data/scalars.json")
         losses = [json.loads(line)["train/loss"] for line in path.read_text().splitlines() if "train/loss" in line]
         assert len(losses) >= 2
+
+
+class LookHook(Hook):
+    """Keeps whether batch-norm statistics are about to be averaged over the processes before a validation."""
+
+    seen: ClassVar[list] = []  # a config, which is copied, cannot hold it
+
+    def before_val(self, runner):
+        self.seen.append([not hook.called_in_train for hook in runner.hooks if isinstance(hook, SyncBuffersHook)])
+
+    def before_train(self, runner):
+        for hook in runner.hooks:
+            if isinstance(hook, SyncBuffersHook):
+                hook.distributed = True  # with one process there is nothing to average
+
+
+def test_statistics_are_averaged_before_a_validation_within_an_epoch(toy_config):
+    LookHook.seen.clear()
+    cfg = toy_config(**{**OPTIONS, "train_cfg__max_iters": 4})  # an epoch has three
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type=LookHook)]
+    train(cfg)
+    assert LookHook.seen == [[True]]

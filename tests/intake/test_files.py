@@ -44,7 +44,7 @@ def test_links_in_a_ring_end_and_are_named(tmp_path, caplog):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with caplog.at_level(logging.WARNING):
         assert find_images(tmp_path) == [only]
-    assert f"{tmp_path}/b leads to {tmp_path}/a, which is searched already" in caplog.text
+    assert f"'{tmp_path}/b' leads to '{tmp_path}/a', which is searched already" in caplog.text
     image(tmp_path / "elsewhere/x.png")
     (tmp_path / "c").mkdir()
     (tmp_path / "c/link").symlink_to(tmp_path / "elsewhere")

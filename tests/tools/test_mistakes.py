@@ -17,6 +17,7 @@ from tool_modules import load_tool
 
 from mscmreid import command_line
 from mscmreid.command_line import HEAD_START, is_mistake, one_line, out_file, run_tool, tool_parser
+from mscmreid.interruption import Interrupted
 from mscmreid.registry import MODELS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "datasets"))
@@ -192,6 +193,17 @@ def test_of_several_processes_the_first_tells_and_the_others_wait_to_be_ended(ca
             run_tool(lambda: int("x"))
         assert capsys.readouterr().err.startswith(expected)
     assert waited == [HEAD_START]
+
+
+def test_a_process_that_waits_with_its_mistake_is_ended_without_a_word(capsys, monkeypatch):
+    def ended(seconds: float) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(command_line.time, "sleep", ended)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as end:
+        run_tool(lambda: int("x"))
+    assert end.value.code == 143 and capsys.readouterr().err == ""
 
 
 def test_options_of_a_config_add_up_and_are_read_like_mmengine_reads_them():

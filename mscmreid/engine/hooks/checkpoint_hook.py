@@ -10,10 +10,12 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
 from mscmreid.engine.runner.checkpoint import LAST, remove_leftovers
+from mscmreid.engine.runner.own_buffers import own_buffers
 from mscmreid.engine.runner.train_loops import counts_iterations, random_state
 from mscmreid.fileio import write_text
 from mscmreid.registry import HOOKS
@@ -182,10 +184,13 @@ def position(runner: Runner) -> tuple[str, int]:
 
 def place_in_epoch(runner: Runner) -> dict[str, Any]:
     """What a checkpoint between two batches of an epoch needs beside the usual, {} between epochs: the number of
-    batches that are done and the generators of all processes. To be called in all of them."""
+    batches that are done, the generators of all processes and their buffers. To be called in all of them."""
     if not getattr(runner.train_loop, "batch", 0):
         return {}
-    return dict(batches=runner.train_loop.batch, random_states=all_gather_object(random_state()))
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return dict(
+        batches=runner.train_loop.batch, random_states=all_gather_object(random_state()), buffers=own_buffers(model)
+    )
 
 
 def flush_scalars(runner: Runner) -> None:

@@ -10,6 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from torch import nn
 
+from mscmreid.evaluation.features import feature_parts
 from mscmreid.near_names import did_you_mean
 from mscmreid.registry import DATASETS
 
@@ -99,6 +100,28 @@ def check_measures(hooks: Iterable[Hook], evaluator: Evaluator) -> None:
                     raise ValueError(
                         f"{option} of {type(hook).__name__} is {wanted!r}, which the validation does not measure"
                         f"{did_you_mean(wanted, names)} (measured: {', '.join(names)})"
+                    )
+
+
+def check_features(model: nn.Module, evaluator: Evaluator, place: str) -> None:
+    """What a test ranks by must be among what the model gives.
+
+    Args:
+        model: one that does not say what its features are (``model.inference``) may give anything.
+        evaluator: with metrics that name features, or options made of them ('sum', 'blend=A').
+        place: of the evaluator in the config.
+
+    Raises:
+        ValueError: a feature that the model does not give, an option that is none.
+    """
+    given = getattr(getattr(model, "inference", None), "features", None) or ()
+    for metric in evaluator.metrics if given else ():
+        for option in getattr(metric, "features", None) or ():
+            for name, _ in feature_parts(option):
+                if name not in given:
+                    raise ValueError(
+                        f"{place}.features: the model gives {' and '.join(given)} (model.inference.features), found "
+                        f"{option!r}{did_you_mean(option, given)}"
                     )
 
 

@@ -4,21 +4,24 @@ that cannot be meant. Every message names the key's full path."""
 from __future__ import annotations
 
 import ast
+import collections.abc
 import functools
 import inspect
 import math
 import re
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.registry import Registry
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
 from mscmreid import registry as registries
+from mscmreid.engine.runner.config_form import FREE
 from mscmreid.engine.runner.value_kinds import expected_kind
 from mscmreid.near_names import did_you_mean
 
@@ -38,25 +41,31 @@ LENGTHS = dict(
     **dict.fromkeys(("IterBasedTrainLoop", "ReIDIterTrainLoop"), "max_iters"),
 )
 """Training loop -> the key of ``train_cfg`` that it cannot do without."""
-BESIDE = {
-    r"custom_hooks\.\d+|default_hooks\.\w+": {"priority"},
-    r"param_scheduler(\.\d+)?": {"convert_to_iter_based", "by_epoch"},
-    r"optim_wrapper": {"constructor", "paramwise_cfg"},
-    r"(train|val|test)_dataloader\.(batch_)?sampler": {"seed"},
-    r"(train|val|test)_cfg": {"by_epoch"},
-    r"train_cfg": {"max_epochs"},  # of a base config, where iterations count: the runner says that it does not
-    r"model\..*plugins\.\w+": {"after", "last"},
-    r"model\..*losses\.\w+": {"weight", "start_iter", "ramp_iters", "from_epoch", "until_epoch", "reads"},
-    r"model\..*ops\.\w+": {"before", "from_epoch", "until_epoch"},
+_EPOCHS = dict(from_epoch=int, until_epoch=int)
+BESIDE: dict[str, dict[str, Any]] = {
+    r"custom_hooks\.\d+|default_hooks\.\w+": dict(priority=int | str),
+    r"param_scheduler(\.\d+)?": dict(convert_to_iter_based=bool, by_epoch=bool),
+    r"optim_wrapper": dict(constructor=str | dict, paramwise_cfg=dict),
+    r"(train|val|test)_dataloader\.(batch_)?sampler": dict(seed=int),
+    r"(train|val|test)_cfg": dict(by_epoch=bool),
+    r"train_cfg": dict(max_epochs=int),  # of a base config, where iterations count: the runner says that it does not
+    r"model\..*plugins\.\w+": dict(after=str | Sequence[str], last=Mapping[str, int]),
+    r"model\..*losses\.\w+": dict(weight=float, start_iter=int, ramp_iters=int, reads=Mapping[str, str], **_EPOCHS),
+    r"model\..*ops\.\w+": dict(before=str, **_EPOCHS),
 }
-"""Where (a pattern of paths) -> keys that are read there beside the arguments of the component, or in their place."""
+"""Where (a pattern of paths) -> keys that are read there beside the arguments of the component, or in their place, and
+what stands there."""
 _LOADER_KINDS = dict(
     **dict.fromkeys(("batch_size", "num_workers", "prefetch_factor", "num_batch_per_epoch"), int),
     **dict.fromkeys(("pin_memory", "persistent_workers", "drop_last", "disable_subprocess_warning"), bool),
 )
-FREE = {"extra", "optim_wrapper.clip_grad", "custom_imports", "compile", "stages", "strategy"}
 FREE_KEYS = {"on_trace_ready"}  # of MMEngine's ProfilerHook
-"""Parts with a ``type`` or options that are not a component's: by path, by the last name of the path."""
+"""Parts with a ``type`` that is not a component's, by the last name of the path; by the path: :data:`FREE`."""
+SUPPLIED = {
+    *("self", "runner", "dataloader", "evaluator", "dataset", "sampler", "batch_size", "optimizer", "params"),
+    *("model", "save_dir", "module", "epoch_length", "end", "param_name"),
+}
+"""Arguments of components that whoever builds them gives."""
 BUILT_AT_ONCE = ("model", "optim_wrapper.paramwise_cfg")
 """Parts whose builders, at the start of a run, refuse every unknown option themselves."""
 
@@ -156,7 +165,15 @@ def check_config(cfg: Mapping[str, Any]) -> None:
         size = _part(content, loader, kinds).get("batch_size")
         if size is not None and size < 1:
             raise ValueError(f"config: {loader}.batch_size must be 1 or more, found {size}")
+    _check_registered(content.get("runner_type"), "runner_type", registries.RUNNERS)
+    wrapper = content.get("optim_wrapper")
+    constructor = wrapper.get("constructor") if isinstance(wrapper, Mapping) else None
+    _check_registered(constructor, "optim_wrapper.constructor", registries.OPTIM_WRAPPER_CONSTRUCTORS)
     _check_train_cfg(content.get("train_cfg"))
+    for key, loop in (("val_cfg", ValLoop), ("test_cfg", TestLoop)):
+        node = content.get(key)
+        if isinstance(node, Mapping) and "type" not in node:
+            _known(node, key, _names(loop) - {"runner", "dataloader", "evaluator"})
     _check_default_hooks(content.get("default_hooks"))
     registered = components()
     strange: list[str] = []  # components of other code: what a ``type`` inside them means is theirs to say
@@ -166,6 +183,13 @@ def check_config(cfg: Mapping[str, Any]) -> None:
             if component is not None and not component.__module__.startswith(("mscmreid.", "mmengine.", "torch.")):
                 strange.append(f"{path}.")
     _check_length(content.get("train_cfg"))
+
+
+def _check_registered(kind: Any, path: str, registry: Registry) -> None:
+    """A name that stands by itself, not as the type of a dict."""
+    if isinstance(kind, str) and registry.get(kind) is None:
+        names = {*registry.module_dict, *(registry.parent.module_dict if registry.parent else ())}
+        raise ValueError(f"config: {path}: nothing is registered as {kind!r}{did_you_mean(kind, names)}")
 
 
 def _known(node: Mapping, path: str, names: set[str]) -> None:
@@ -208,6 +232,8 @@ def _check_train_cfg(node: Any) -> None:
     """Lengths and intervals are whole numbers; the loop's arguments, where no type is said."""
     if not isinstance(node, Mapping):
         return
+    if wanted := expected_kind(node.get("by_epoch"), bool):
+        raise ValueError(f"config: train_cfg.by_epoch: expected {wanted}, found {node['by_epoch']!r}")
     for key in ("max_epochs", "max_iters", "val_begin", "val_interval"):
         value = node.get(key)
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -300,7 +326,9 @@ def _misfit(path: str, node: Mapping, component: Any) -> str | None:
     if known is None:
         return None
     arguments, open_ended = known
-    beside = {key for pattern, keys in BESIDE.items() if re.fullmatch(pattern, path) for key in keys}
+    beside = {
+        key: kind for pattern, keys in BESIDE.items() if re.fullmatch(pattern, path) for key, kind in keys.items()
+    }
     checked = not open_ended and not any(path == part or path.startswith(f"{part}.") for part in BUILT_AT_ONCE)
     name = getattr(component, "__name__", str(component))
     for key, value in node.items():
@@ -309,9 +337,31 @@ def _misfit(path: str, node: Mapping, component: Any) -> str | None:
         if checked and key not in arguments and key not in beside:
             names = {*arguments, *beside} - {"self", "runner", "dataloader", "dataset", "optimizer", "params"}
             return f"{path}.{key}: {name} has no {key!r}{did_you_mean(str(key), names)} ({_some(names)})"
-        if key not in beside and (wanted := expected_kind(value, arguments.get(key, inspect.Parameter.empty))):
+        kind = beside.get(key, arguments.get(key, inspect.Parameter.empty))
+        if isinstance(value, Mapping) and typing.get_origin(kind) is collections.abc.Mapping:
+            for sub, part in value.items():
+                if wanted := expected_kind(part, typing.get_args(kind)[1]):
+                    return f"{path}.{key}.{sub}: expected {wanted}, found {part!r}"
+        if wanted := expected_kind(value, kind):
             return f"{path}.{key}: expected {wanted}, found {value!r}"
+    lacking = sorted(_required(component) - set(node) - SUPPLIED) if checked else ()
+    if lacking and path != "train_cfg":  # the length of a training has its own message
+        return f"{path} lacks {' and '.join(lacking)}, which {name} needs"
     return None
+
+
+def _required(component: Any) -> set[str]:
+    """Arguments of a class without a default (a function may be handed the rest later)."""
+    found: set[str] = set()
+    for cls in component.__mro__[:-1] if inspect.isclass(component) else ():
+        if "__init__" not in cls.__dict__:
+            continue
+        parameters = [*inspect.signature(cls.__dict__["__init__"]).parameters.values()][1:]
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        found |= {p.name for p in named if p.default is p.empty}
+        if sum(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) < 2:
+            break  # else it hands all on to its base
+    return found
 
 
 @functools.cache

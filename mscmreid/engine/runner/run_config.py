@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pprint import pformat
+from typing import Any
 
 from mmengine.config import Config
 
 from mscmreid.engine.runner.config_check import SHARED, drop_variables
+from mscmreid.engine.runner.config_form import check_form
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -42,8 +45,10 @@ def spread_shared(cfg: Config) -> None:
     """Write the short names of the top level (:data:`SHARED`) where they are needed and not said.
 
     Raises:
-        ValueError: it is no image size, or a part of the config says another one.
+        ValueError: it is no image size, or a part of the config says another one; a part is no dict where one must be
+            (:func:`mscmreid.engine.runner.config_form.check_form`).
     """
+    check_form(cfg.to_dict())
     size = cfg.get("image_size", (0, 0))
     if not (isinstance(size, list | tuple) and [type(v) for v in size] == [int, int]):
         raise ValueError(f"config: image_size must be height and width such as (384, 192), found {size!r}")
@@ -51,11 +56,15 @@ def spread_shared(cfg: Config) -> None:
         for place in places_of(cfg, key):
             part = functools.reduce(lambda level, name: level[name], place.split("."), cfg)
             found = part.setdefault(key, cfg[key])
-            if key == "image_size" and tuple(found) != tuple(cfg[key]):
+            if key == "image_size" and list(_listed(found)) != list(cfg[key]):
                 raise ValueError(
-                    f"{place}.image_size is {tuple(found)}, image_size at the top level {tuple(cfg[key])}: the top "
+                    f"{place}.image_size is {found}, image_size at the top level {tuple(cfg[key])}: the top "
                     "level is the only place that says it"
                 )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def places_of(cfg: Config, key: str) -> list[str]:

@@ -41,9 +41,17 @@ from mscmreid.engine.runner.checkpoint import (
     state_dict_of,
     write_checkpoint,
 )
-from mscmreid.engine.runner.checks import check_measures, check_num_classes, check_people, check_split, check_test
+from mscmreid.engine.runner.checks import (
+    check_features,
+    check_measures,
+    check_num_classes,
+    check_people,
+    check_split,
+    check_test,
+)
 from mscmreid.engine.runner.config_check import check_config
 from mscmreid.engine.runner.frozen import freeze
+from mscmreid.engine.runner.own_buffers import restore_own_buffers
 from mscmreid.engine.runner.ownership import owned, require_empty
 from mscmreid.engine.runner.processes import (
     init_cpu_group,
@@ -175,10 +183,17 @@ class ReIDRunner(Runner):
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop):
             check_measures([*self.hooks, *_schedulers(self.param_schedulers)], built.evaluator)
+            check_features(self._bare_model, built.evaluator, "val_evaluator")
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
             check_people(trained_on, validated_on, "the model of this config")
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """MMEngine's; the model must give what the test ranks by."""
+        built = super().build_test_loop(loop)
+        check_features(self._bare_model, built.evaluator, "test_evaluator")
         return built
 
     def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
@@ -193,6 +208,7 @@ class ReIDRunner(Runner):
         if not isinstance(evaluator, Evaluator):
             evaluator = self.build_evaluator(copy.deepcopy(evaluator))
             evaluator.dataset_meta = metainfo
+        check_features(self._bare_model, evaluator, "test_evaluator")
         datasets = [
             loader.get("dataset")
             for loader in (self._test_dataloader, self._val_dataloader)
@@ -360,6 +376,7 @@ class ReIDRunner(Runner):
             )
         loop.done = self._resumed_meta.get("batches", 0)
         loop.random_states = self._resumed_meta.get("random_states")
+        restore_own_buffers(self._bare_model, self._resumed_meta.get("buffers") or ())
         resumed = [s.state_dict() for s in self.param_schedulers or []]
         if changes := schedule_changes(configured, resumed):
             self.logger.warning(

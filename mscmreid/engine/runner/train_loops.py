@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import get_rank
+from mmengine.hooks import SyncBuffersHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -116,6 +117,9 @@ class ReIDIterTrainLoop(ReIDTrainLoop):
         super().run_iter(self._iter, data_batch)
         self._decide_current_val_interval()
         if self.is_validated(self._iter):
+            for hook in self.runner.hooks:
+                if isinstance(hook, SyncBuffersHook):  # it takes the end of an epoch for the last iteration
+                    hook.called_in_train = False
             self.runner.val_loop.run()
             self.runner.model.train()
 

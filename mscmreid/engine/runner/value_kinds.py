@@ -50,6 +50,8 @@ def _fits(value: Any, annotation: Any) -> bool:
     if not inspect.isclass(kind):
         return True
     if issubclass(kind, Mapping):
+        if isinstance(value, Mapping) and len(arguments) == 2:
+            return all(part is None or _fits(part, arguments[1]) for part in value.values())
         return not isinstance(value, int | float | str | list | tuple)
     if kind in (list, tuple, set, Sequence, Iterable) or issubclass(kind, Sequence):
         return _fits_sequence(value, kind, arguments)
@@ -83,7 +85,8 @@ def _words(annotation: Any) -> str:
     if kind is tuple and arguments and arguments[-1] is not Ellipsis:
         return f"{len(arguments)} values ({', '.join(_words(a) for a in arguments)})"
     if inspect.isclass(kind) and issubclass(kind, Mapping):
-        return "keys and values"
+        plain = len(arguments) != 2 or arguments[1] in (Any, object)
+        return "keys and values" if plain else f"keys and values ({_words(arguments[1])} each)"
     if inspect.isclass(kind) and issubclass(kind, Sequence | set | Iterable):
         return f"a list ({_words(arguments[0])} each)" if arguments else "a list"
     return getattr(kind, "__name__", str(kind))
