@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mscmreid.apis import init_model, load_config
@@ -124,6 +125,12 @@ def refused(content: dict) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def test_an_object_in_the_place_of_a_part_is_let_through():
+    loader = torch.utils.data.DataLoader([1, 2])
+    check_form(dict(train_dataloader=loader, model=torch.nn.Identity(), custom_hooks=[object()]))
+    assert "train_dataloader needs a dataset" in refused(dict(train_dataloader=dict(batch_size=3)))
 
 
 @pytest.mark.parametrize("name", ["mscm_regdb", "dns_llcm"])

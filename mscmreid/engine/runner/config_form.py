@@ -94,8 +94,10 @@ def check_form(content: Mapping[str, Any]) -> None:
         for key, value in part.items():
             if wanted := expected_kind(value, KINDS.get(key)):
                 raise ValueError(f"config: {within}{key}: expected {wanted}, found {value!r}")
-    for loader in [name for name, value in content.items() if re.fullmatch(_LOADER, name) and value]:
-        found = content[loader]
+    loaders = {name: value for name, value in content.items() if re.fullmatch(_LOADER, name)}
+    for loader, found in loaders.items():
+        if not isinstance(found, Mapping) or not found:
+            continue
         if "dataset" not in found or not {"sampler", "batch_sampler"} & set(found):
             raise ValueError(
                 f"config: {loader} needs a dataset, and a sampler or batch_sampler; found {', '.join(found)}"
