@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mscmreid.apis import init_model, load_config
 from mscmreid.apis.config import config_hash
 from mscmreid.engine.runner.config_check import BUILT_AT_ONCE, arguments_of, check_config, components
-from mscmreid.engine.runner.config_form import FREE, check_form
+from mscmreid.engine.runner.config_form import FREE, check_complete, check_form
 from mscmreid.engine.runner.value_kinds import expected_kind
 from mscmreid.near_names import near_names
 from mscmreid.registry import CORRUPTIONS, HOOKS, MODELS, TRANSFORMS
@@ -122,6 +122,7 @@ def refused(content: dict) -> str:
     try:
         check_form(content)
         check_config(content)
+        check_complete(content)
     except ValueError as error:
         return str(error)
     return ""
@@ -129,6 +130,7 @@ def refused(content: dict) -> str:
 
 def test_an_object_in_the_place_of_a_part_is_let_through():
     loader = torch.utils.data.DataLoader([1, 2])
+    check_complete(dict(train_dataloader=loader))
     check_form(dict(train_dataloader=loader, model=torch.nn.Identity(), custom_hooks=[object()]))
     assert "train_dataloader needs a dataset" in refused(dict(train_dataloader=dict(batch_size=3)))
 

@@ -77,9 +77,8 @@ def check_form(content: Mapping[str, Any]) -> None:
         if components.fullmatch(path):
             many = (list, tuple) if within or key not in SEVERAL else ()
             _refuse(path, value, "a dict with a type", (bool, int, float, str, *many))
-            if isinstance(value, Mapping) and not {"type", "metrics"} & set(value):
-                found = ", ".join(map(str, value)) or "nothing"
-                raise ValueError(f"config: {path} needs a type, the name of a component; found {found}")
+            if path != "model":
+                _require_type(path, value)
         elif groups.fullmatch(path) or within.endswith("custom_keys"):
             _refuse(path, value, "a dict", (bool, int, float, str, list, tuple))
         elif lists.fullmatch(path):
@@ -94,14 +93,32 @@ def check_form(content: Mapping[str, Any]) -> None:
         for key, value in part.items():
             if wanted := expected_kind(value, KINDS.get(key)):
                 raise ValueError(f"config: {within}{key}: expected {wanted}, found {value!r}")
-    loaders = {name: value for name, value in content.items() if re.fullmatch(_LOADER, name)}
-    for loader, found in loaders.items():
-        if not isinstance(found, Mapping) or not found:
+
+
+def check_complete(content: Mapping[str, Any]) -> None:
+    """Refuse a config without what a run needs. One that is only read, for its data sets, may have less, and objects
+    may stand in the place of parts.
+
+    Args:
+        content: a config's.
+
+    Raises:
+        ValueError: the model has no type; a loader has no dataset, or neither a sampler nor a batch_sampler.
+    """
+    _require_type("model", content.get("model"))
+    for loader, found in content.items():
+        if not re.fullmatch(_LOADER, loader) or not isinstance(found, Mapping) or not found:
             continue
         if "dataset" not in found or not {"sampler", "batch_sampler"} & set(found):
             raise ValueError(
                 f"config: {loader} needs a dataset, and a sampler or batch_sampler; found {', '.join(found)}"
             )
+
+
+def _require_type(path: str, part: Any) -> None:
+    if isinstance(part, Mapping) and not {"type", "metrics"} & set(part):
+        found = ", ".join(map(str, part)) or "nothing"
+        raise ValueError(f"config: {path} needs a type, the name of a component; found {found}")
 
 
 def _joined(patterns: Sequence[str]) -> re.Pattern[str]:

@@ -50,6 +50,7 @@ from mscmreid.engine.runner.checks import (
     check_test,
 )
 from mscmreid.engine.runner.config_check import check_config
+from mscmreid.engine.runner.config_form import check_complete
 from mscmreid.engine.runner.frozen import freeze
 from mscmreid.engine.runner.own_buffers import restore_own_buffers
 from mscmreid.engine.runner.ownership import owned, require_empty
@@ -103,6 +104,7 @@ class ReIDRunner(Runner):
         plain, _ = plain_config(cfg if isinstance(cfg, Config) else Config(dict(cfg)))
         spread_shared(plain)
         check_config(plain)
+        check_complete(plain)
         if plain.get("stages"):
             raise ValueError("a training in stages is several runs: start it by mscmreid.apis.train(cfg)")
         plain.setdefault("default_scope", "mscmreid")
