@@ -49,7 +49,8 @@ def export_all(cfg: Any, checkpoint: str | None, folder: Path, calibration: dict
 
 def size_of(path: Path) -> float:
     """Megabytes of a file, for OpenVINO of its two."""
-    return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.exists()) / 1e6
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def speeds(model: Any, encoders: list[ExportedEncoder], repeats: int) -> list[float]:
