@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import torch
 from torch import Tensor
 
 from mscmreid.models.views.rowwise import (
-    change_rows,
     check_prob,
     check_range,
     goes_by_row,
     lane_values,
     lanes,
+    pixels,
     require_dtype,
     to_channels_last,
     uniform,
@@ -37,15 +38,17 @@ def draw_choice(generator: torch.Generator, n: int, probs: Sequence[float]) -> T
 
 def copy_channel_rows(x: Tensor, choice: Tensor) -> Tensor:
     """:func:`copy_channel` image by image."""
-    for image, chosen in zip(x, choice.tolist(), strict=True):
-        if chosen < GRAY:
-            for c in {0, 1, 2} - {chosen}:
-                image[c] = image[chosen]
-        elif chosen == GRAY:
-            r, g, b = GRAY_WEIGHTS
-            gray = image[0] * r + image[1] * g + image[2] * b
-            for c in range(3):
-                image[c] = gray
+    x = to_channels_last(x)
+    for image, chosen in zip(pixels(x), choice.tolist(), strict=True):
+        if chosen == KEEP:
+            continue
+        if chosen == GRAY:
+            planes = (torch.from_numpy(plane) for plane in cv2.split(image))
+            r, g, b = (plane * weight for plane, weight in zip(planes, GRAY_WEIGHTS, strict=True))
+            plane = (r + g + b).numpy()
+        else:
+            plane = cv2.extractChannel(image, chosen)
+        cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB, dst=image)
     return x
 
 
@@ -67,11 +70,24 @@ def copy_channel(x: Tensor, choice: Tensor) -> Tensor:
     return (copy_channel_rows if goes_by_row(x) else copy_channel_batch)(x, choice)
 
 
-def scale_channels(x: Tensor, factor: Tensor) -> Tensor:
-    """Images (N, 3, H, W) float, every channel times its own ``factor`` (N, 3)."""
-    n, _, height, width = x.shape
-    scaled = lanes(to_channels_last(x)) * lane_values(factor, width)  # (N, H, W * 3)
-    return scaled.view(n, height, width, 3).permute(0, 3, 1, 2)
+def scale_channels_rows(x: Tensor, mask: Tensor, factor: Tensor) -> Tensor:
+    """:func:`scale_channels` image by image."""
+    x = to_channels_last(x)
+    for image, scaled, values in zip(lanes(x), mask.tolist(), lane_values(factor, x.shape[3]), strict=True):
+        if scaled:
+            image *= values
+    return x
+
+
+def scale_channels_batch(x: Tensor, mask: Tensor, factor: Tensor) -> Tensor:
+    """:func:`scale_channels`, the whole batch at once."""
+    return x * torch.where(mask.view(-1, 1), factor, 1.0).view(-1, 3, 1, 1)
+
+
+def scale_channels(x: Tensor, mask: Tensor, factor: Tensor) -> Tensor:
+    """Images (N, 3, H, W) float, every channel of those that ``mask`` (N,) selects times its own ``factor`` (N, 3);
+    may write into ``x``."""
+    return (scale_channels_rows if goes_by_row(x) else scale_channels_batch)(x, mask, factor)
 
 
 class _CopyChannel:
@@ -142,4 +158,4 @@ class ChannelScale:
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The normalised images (N, 3, H, W), those of ``mask`` scaled."""
         require_dtype(x, torch.float32, "ChannelScale")
-        return change_rows(x, draws["mask"], scale_channels, draws["factor"])
+        return scale_channels(x, draws["mask"], draws["factor"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from mscmreid.models.views.rowwise import (
-    change_rows,
     check_prob,
     from_pixels,
     goes_by_row,
@@ -60,6 +60,25 @@ def pad_crop(x: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     return (pad_crop_rows if goes_by_row(x) else pad_crop_batch)(x, top, left, padding)
 
 
+def mirror_rows(x: Tensor, mask: Tensor) -> Tensor:
+    """:func:`mirror` image by image."""
+    x = to_channels_last(x)
+    for image, mirrored in zip(pixels(x), mask.tolist(), strict=True):
+        if mirrored:
+            image[...] = cv2.flip(image, 1)
+    return x
+
+
+def mirror_batch(x: Tensor, mask: Tensor) -> Tensor:
+    """:func:`mirror`, the whole batch at once."""
+    return torch.where(mask.view(-1, 1, 1, 1), x.flip(3), x)
+
+
+def mirror(x: Tensor, mask: Tensor) -> Tensor:
+    """Images (N, 3, H, W), those that ``mask`` (N,) selects left to right; may write into ``x``."""
+    return (mirror_rows if goes_by_row(x) else mirror_batch)(x, mask)
+
+
 @TRANSFORMS.register_module()
 class PadCrop:
     """``padding`` black pixels on each side, then a window of the image's own size anywhere in it, uniformly."""
@@ -95,4 +114,4 @@ class HorizontalFlip:
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The images (N, 3, H, W), those of ``mask`` mirrored."""
-        return change_rows(x, draws["mask"], lambda images: images.flip(3))
+        return mirror(x, draws["mask"])

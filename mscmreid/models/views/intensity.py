@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mscmreid.models.views.rowwise import (
@@ -25,6 +25,9 @@ from mscmreid.models.views.rowwise import (
 )
 from mscmreid.registry import TRANSFORMS
 
+LUMA = np.array([[19595, 38470, 7471, 0x8000]], dtype=np.float32) / 2**16
+"""What Pillow adds up of R, G, B and 1: whole numbers below 2^24, over 2^16, which float32 adds in any order."""
+
 
 def grayscale_batch(x: Tensor) -> Tensor:
     """:func:`grayscale` by arithmetic, the whole batch at once: (19595 R + 38470 G + 7471 B + 32768) >> 16."""
@@ -33,9 +36,13 @@ def grayscale_batch(x: Tensor) -> Tensor:
 
 
 def grayscale_rows(x: Tensor) -> Tensor:
-    """:func:`grayscale` by Pillow itself, image by image."""
-    gray = [np.asarray(Image.fromarray(image).convert("L").convert("RGB")) for image in pixels(to_channels_last(x))]
-    return from_pixels(np.stack(gray))
+    """:func:`grayscale` image by image."""
+    source = pixels(to_channels_last(x))
+    out = np.empty_like(source)
+    for image, gray in zip(source, out, strict=True):
+        luma = cv2.transform(image.astype(np.float32), LUMA)
+        cv2.cvtColor(luma.astype(np.uint8), cv2.COLOR_GRAY2RGB, dst=gray)
+    return from_pixels(out)
 
 
 def grayscale(x: Tensor) -> Tensor:
@@ -53,9 +60,8 @@ def brightness_rows(x: Tensor, factor: Tensor) -> Tensor:
     values = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 256)
     source = pixels(to_channels_last(x))
     out = np.empty_like(source)
-    for i, table in enumerate(brightness_batch(values, factor)):
-        looked_up = bytearray(source[i]).translate(table.numpy().tobytes())
-        out[i] = np.frombuffer(looked_up, dtype=np.uint8).reshape(out[i].shape)
+    for image, table, changed in zip(source, brightness_batch(values, factor), out, strict=True):
+        cv2.LUT(image, table.view(-1).numpy(), dst=changed)
     return from_pixels(out)
 
 
