@@ -7,6 +7,7 @@ the one is called behind the other, and its weights differ from torch's in the l
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -36,9 +37,11 @@ def conv_bn_pairs(module: nn.Module) -> Pairs:
     itself. Where nothing is said, nothing is folded.
     """
     if isinstance(module, nn.Sequential):
-        kinds = [type(child) for child in module]
+        parts = list(module)
         return tuple(
-            (str(i), str(i + 1)) for i in range(len(kinds) - 1) if kinds[i : i + 2] == [nn.Conv2d, nn.BatchNorm2d]
+            (str(i), str(i + 1))
+            for i, (conv, bn) in enumerate(itertools.pairwise(parts))
+            if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
         )
     return getattr(module, "conv_bn_pairs", None) or PAIRS.get(type(module), ())
 

@@ -250,7 +250,7 @@ def folder(quick: bool, threads: int) -> Report:
     tiny network at 32 x 16. The run is killed when two fifths of its segments are written, and started again; a tenth
     of the images is done in a process of its own: what grows with their number is the difference. Bound: decoding and
     resizing those pictures."""
-    num_images = 20_000 if quick else 100_000
+    num_images = 20_000 if quick else 50_000
     total = -(-num_images // SEGMENT)
     report = Report()
     with tempfile.TemporaryDirectory() as name:

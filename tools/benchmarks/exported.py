@@ -81,7 +81,7 @@ def exported(quick: bool, threads: int) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         files = export_all(cfg, None, Path(folder), {name: list(noise) for name in MODALITIES})
         encoders = [ExportedEncoder(path, num_threads=threads) for path in files.values()]
-        found = speeds(init_model(cfg, None, "cpu"), encoders, 2 if quick else 5)
+        found = speeds(init_model(cfg, None, "cpu"), encoders, 2 if quick else 3)
         report = Report(notes=[f"{threads} threads; random weights."])
         bound = matmul_rate() / model_info(cfg).inference_flops
         beside = dict(bound=bound, bound_is="float32 matrix product")

@@ -46,8 +46,8 @@ CASES: dict[str, tuple[Callable[..., Report], str]] = {
     "engines": (galleries.engines, "Engines of a gallery"),
     "million": (galleries.million, "A gallery of a million rows"),
 }
-ASKED_FOR = ("large_gallery", "engines", "million")
-"""Cases that run only when they are named."""
+ASKED_FOR = ("precision", "large_gallery", "engines", "million")
+"""Cases that run only when they are named: studies, which take long and say little of the machine."""
 LIMIT, LIMIT_ASKED_FOR = 600, 7200
 """Seconds after which a case is given up."""
 

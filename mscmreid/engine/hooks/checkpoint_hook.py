@@ -10,9 +10,9 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mscmreid.engine.bare_model import bare_model
 from mscmreid.engine.hooks.deferred_scalars_hook import DeferredScalarsHook
 from mscmreid.engine.runner.checkpoint import LAST, remove_leftovers
 from mscmreid.engine.runner.own_buffers import own_buffers
@@ -187,9 +187,10 @@ def place_in_epoch(runner: Runner) -> dict[str, Any]:
     batches that are done, the generators of all processes and their buffers. To be called in all of them."""
     if not getattr(runner.train_loop, "batch", 0):
         return {}
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return dict(
-        batches=runner.train_loop.batch, random_states=all_gather_object(random_state()), buffers=own_buffers(model)
+        batches=runner.train_loop.batch,
+        random_states=all_gather_object(random_state()),
+        buffers=own_buffers(bare_model(runner.model)),
     )
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mscmreid.engine.bare_model import bare_model
 from mscmreid.models.folding import inference_copy
 from mscmreid.structures import MODALITIES
 
@@ -60,7 +60,7 @@ class EpochStartHook(Hook):
         if labels[0] is not None:
             dataset.relabel(labels[0])
             runner.train_dataloader.batch_sampler.read_rows(dataset.rows())
-            _bare_model(runner).data_preprocessor.set_labels(torch.as_tensor(labels[0]))
+            bare_model(runner.model).data_preprocessor.set_labels(torch.as_tensor(labels[0]))
             counts = [len(set(labels[0][(dataset.rows()["modality"] == m) & (labels[0] >= 0)])) for m in MODALITIES]
             runner.logger.info(
                 f"epoch {runner.epoch + 1}: {counts[0]} visible and {counts[1]} infrared classes, "
@@ -76,7 +76,7 @@ class EpochStartHook(Hook):
         options = {k: v for k, v in (runner.cfg.get("val_dataloader") or {}).items() if k != "batch_sampler"}
         defaults = dict(batch_size=64, num_workers=0, sampler=dict(type="DefaultSampler", shuffle=False))
         loader = runner.build_dataloader({**defaults, **options, "dataset": dataset})
-        model: Any = inference_copy(_bare_model(runner))
+        model: Any = inference_copy(bare_model(runner.model))
         index: list[int] = []
         found: dict[str, list[np.ndarray]] = {name: [] for name in self.features}
         for batch in loader:
@@ -95,7 +95,3 @@ class EpochStartHook(Hook):
             for name, array in arrays.items():
                 features[name][rows] = array
         return features
-
-
-def _bare_model(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mscmreid.engine.bare_model import bare_model
 from mscmreid.registry import FUNCTIONS, HOOKS
 
 
@@ -44,7 +44,7 @@ class ReproducibleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Hand the run's seed to the preprocessor."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         preprocessor: Any = getattr(model, "data_preprocessor", None)
         if hasattr(preprocessor, "seed"):
             preprocessor.seed = runner.seed

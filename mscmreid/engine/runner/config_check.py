@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,11 @@ def _check_registered(kind: Any, path: str, registry: Registry) -> None:
     """A name that stands by itself, not as the type of a dict."""
     if isinstance(kind, str) and registry.get(kind) is None:
         names = {*registry.module_dict, *(registry.parent.module_dict if registry.parent else ())}
-        raise ValueError(f"config: {path}: nothing is registered as {kind!r}{did_you_mean(kind, names)}")
+        raise _not_registered(path, kind, kind, names)
+
+
+def _not_registered(path: str, kind: str, name: str, names: Iterable[str]) -> ValueError:
+    return ValueError(f"config: {path}: nothing is registered as {kind!r}{did_you_mean(name, names)}")
 
 
 def _known(node: Mapping, path: str, names: set[str]) -> None:
@@ -310,10 +314,7 @@ def _check_component(path: str, node: Mapping, registered: Mapping[str, Sequence
             return None
         found = registered.get(kind if scope else name, ())
         if not found:
-            raise ValueError(
-                f"config: {path}.type: nothing is registered as {kind!r}"
-                f"{did_you_mean(name, (n for n in registered if '.' not in n))}"
-            )
+            raise _not_registered(f"{path}.type", kind, name, (n for n in registered if "." not in n))
     problems = [problem for cls in found if (problem := _misfit(path, node, cls)) is not None]
     if len(problems) == len(found):
         raise ValueError(f"config: {problems[0]}")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop, ValLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mscmreid.engine.bare_model import bare_model
 from mscmreid.engine.optimizers.optim_wrapper import EXTRACTION_PRECISIONS, PRECISIONS, usable_precision
 from mscmreid.evaluation.closeness import bfloat16_warning
 from mscmreid.models.folding import inference_copy
@@ -96,7 +96,7 @@ class _ExtractionLoop:
         super().__init__(runner, dataloader, evaluator)  # type: ignore[call-arg]
         self.device_type = next(runner.model.parameters()).device.type
         self.precision = usable_precision(precision, self.device_type, self.precisions)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         if hasattr(model, "inference"):  # part of every result
             for metric in self.evaluator.metrics:  # type: ignore[attr-defined]
                 metric.meta = {**getattr(metric, "meta", {}), "inference": model.inference.to_dict()}
@@ -184,7 +184,6 @@ class ReIDTestLoop(_ExtractionLoop, TestLoop):
         if not self.fold_batch_norms:
             return super().inference_model()
         if self._copy is None:
-            model = self.runner.model
-            bare = model.module if is_model_wrapper(model) else model
+            bare = bare_model(self.runner.model)
             self._copy = inference_copy(bare, dtype=self.precisions[self.precision], mixed=self.precision == "mixed")
         return self._copy

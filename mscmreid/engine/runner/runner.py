@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 
 from mscmreid.cores import available_cores
 from mscmreid.datasets.samplers import ReIDBatchSampler
+from mscmreid.engine.bare_model import bare_model
 from mscmreid.engine.runner.allocator import keep_freed_memory
 from mscmreid.engine.runner.checkpoint import (
     check_fit,
@@ -177,7 +178,7 @@ class ReIDRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, LoggerHook):
                     hook.log_metric_by_epoch = False
-        check_num_classes(self._bare_model, built.dataloader.dataset)
+        check_num_classes(bare_model(self.model), built.dataloader.dataset)
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -185,7 +186,7 @@ class ReIDRunner(Runner):
         built = super().build_val_loop(loop)
         if isinstance(self._train_loop, BaseLoop):
             check_measures([*self.hooks, *_schedulers(self.param_schedulers)], built.evaluator)
-            check_features(self._bare_model, built.evaluator, "val_evaluator")
+            check_features(bare_model(self.model), built.evaluator, "val_evaluator")
             trained_on = getattr(self._train_loop.dataloader.dataset, "metainfo", None)
             validated_on = getattr(built.dataloader.dataset, "metainfo", None)
             check_split(trained_on, validated_on, "the model of this config")
@@ -195,7 +196,7 @@ class ReIDRunner(Runner):
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """MMEngine's; the model must give what the test ranks by."""
         built = super().build_test_loop(loop)
-        check_features(self._bare_model, built.evaluator, "test_evaluator")
+        check_features(bare_model(self.model), built.evaluator, "test_evaluator")
         return built
 
     def check_test(self, columns: dict[str, Any], metainfo: dict) -> None:
@@ -210,7 +211,7 @@ class ReIDRunner(Runner):
         if not isinstance(evaluator, Evaluator):
             evaluator = self.build_evaluator(copy.deepcopy(evaluator))
             evaluator.dataset_meta = metainfo
-        check_features(self._bare_model, evaluator, "test_evaluator")
+        check_features(bare_model(self.model), evaluator, "test_evaluator")
         datasets = [
             loader.get("dataset")
             for loader in (self._test_dataloader, self._val_dataloader)
@@ -267,10 +268,6 @@ class ReIDRunner(Runner):
         finally:
             self._train_dataloader = config
 
-    @property
-    def _bare_model(self) -> nn.Module:
-        return self.model.module if is_model_wrapper(self.model) else self.model
-
     def train(self) -> nn.Module:
         """Launch training, from the checkpoint that ``resume`` and ``load_from`` say, in a folder of its own.
 
@@ -307,14 +304,14 @@ class ReIDRunner(Runner):
         if any(type(hook).after_load_checkpoint is not Hook.after_load_checkpoint for hook in self.hooks):
             return
         strict = self._resume or self.cfg.get("load_strict", True)
-        check_fit(self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint))
+        check_fit(bare_model(self.model), state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint))
 
     def _init_model_weights(self) -> None:
         """MMEngine's, unless a checkpoint is going to replace every weight anyway."""
         replaced = self._load_from is not None and (self._resume or self.cfg.get("load_strict", True))
         if not replaced:
             super()._init_model_weights()
-            named = [getattr(part, "initial_weights", None) for part in self._bare_model.modules()]
+            named = [getattr(part, "initial_weights", None) for part in bare_model(self.model).modules()]
             self.initial_weights = "; ".join(filter(None, named)) or "random"
 
     def load_checkpoint(
@@ -351,7 +348,7 @@ class ReIDRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         strict = (self._resume or self.cfg.get("load_strict", True)) if strict is None else strict
         line = load_weights(
-            self._bare_model, state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint)
+            bare_model(self.model), state_dict_of(checkpoint, filename), filename, strict, made_by(checkpoint)
         )
         self._has_loaded = True
         self.initial_weights = (checkpoint.get("meta") or {}).get("initial_weights")
@@ -378,7 +375,7 @@ class ReIDRunner(Runner):
             )
         loop.done = self._resumed_meta.get("batches", 0)
         loop.random_states = self._resumed_meta.get("random_states")
-        restore_own_buffers(self._bare_model, self._resumed_meta.get("buffers") or ())
+        restore_own_buffers(bare_model(self.model), self._resumed_meta.get("buffers") or ())
         resumed = [s.state_dict() for s in self.param_schedulers or []]
         if changes := schedule_changes(configured, resumed):
             self.logger.warning(
@@ -434,7 +431,7 @@ class ReIDRunner(Runner):
                 stage=self.cfg.get("stage"),
                 initial_weights=self.initial_weights,
             ),
-            state_dict=_to_cpu(self._bare_model.state_dict()),
+            state_dict=_to_cpu(bare_model(self.model).state_dict()),
             message_hub=plain_hub(self.message_hub.state_dict()),
         )
         if save_optimizer:
@@ -452,7 +449,7 @@ class ReIDRunner(Runner):
         options = self.cfg.get("compile")
         if not options:
             return
-        model = self._bare_model
+        model = bare_model(self.model)
         parts = [getattr(model, name) for name in ("backbone", "neck") if hasattr(model, name)]
         for part in parts if self.distributed and parts else [model]:
             part.compile(**({} if options is True else dict(options)))

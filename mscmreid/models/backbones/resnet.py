@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from mscmreid.models.pointwise import pointwise_conv
+
 
 @dataclass(frozen=True)
 class ResNetSpec:
@@ -53,9 +55,8 @@ def make_stage(spec: ResNetSpec, stage: int, in_channels: int, width: int, strid
     out_channels = width * spec.block.expansion
     downsample = None
     if stride != 1 or in_channels != out_channels:
-        downsample = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-        )
+        conv = pointwise_conv(in_channels, out_channels, stride, bias=False)
+        downsample = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
     blocks = [spec.block(in_channels, width, stride, downsample)]
     blocks += [spec.block(out_channels, width) for _ in range(spec.num_blocks[stage] - 1)]
     return nn.Sequential(*blocks)

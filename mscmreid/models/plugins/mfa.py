@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mscmreid.models.plugins.nonlocal_block import dot_product_attention
+from mscmreid.models.pointwise import pointwise_conv
 from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
@@ -91,9 +92,9 @@ class CrossStageNonLocal(nn.Module):
         super().__init__()
         self.attention = attention
         self.theta = nn.Conv2d(high, inner, kernel_size=1)
-        self.phi = nn.Conv2d(low, inner, kernel_size=1, stride=phi_stride)
+        self.phi = pointwise_conv(low, inner, phi_stride)
         self.g = nn.Conv2d(low, inner, kernel_size=1)
-        self.out_conv = nn.Conv2d(inner, high, kernel_size=1, stride=out_stride)
+        self.out_conv = pointwise_conv(inner, high, out_stride)
         self.out_bn = nn.BatchNorm2d(high)
         nn.init.zeros_(self.out_bn.weight)
         nn.init.zeros_(self.out_bn.bias)
