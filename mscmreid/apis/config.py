@@ -134,6 +134,10 @@ def check_options(cfg: Config, options: Mapping[str, Any], variables: Sequence[s
                 f"option {name}: {first} is a variable of the config, and the keys built from it have its value "
                 "already: set those keys, or change the file"
             )
+        if first == "stage":
+            raise ValueError(
+                f"option {name}: a training in stages writes it by itself; what a stage changes stands in stages.NAME"
+            )
         if first not in top_level:
             raise ValueError(f"option {name}: no config has the key {first!r}{did_you_mean(first, top_level)}")
         place: Any = cfg._cfg_dict

@@ -79,6 +79,7 @@ MISTAKES = [
     ("train", [*TRAIN, "image_size=128"], "option image_size: expected height and width"),
     ("train", [*TRAIN, "optim_wrapper.optimizer.lr=1e-3x"], "option optim_wrapper.optimizer.lr: expected a number"),
     ("train", [*TRAIN, "mobel.backbone.depth=18"], "no config has the key 'mobel'; did you mean 'model'?"),
+    ("train", [*TRAIN, "stage=warm"], "option stage: a training in stages writes it by itself"),
     ("train", [*TRAIN, "model.bakbone.depth=18"], "no 'bakbone' in model; did you mean 'backbone'?"),
     ("train", [*TRAIN, "model.backbone.dept=18"], "'dept'"),
     ("train", [*TRAIN, "train_cfg.max_epochs=ten"], "option train_cfg.max_epochs: expected a number"),
