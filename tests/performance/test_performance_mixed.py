@@ -36,7 +36,7 @@ def features(model, dtype: torch.dtype, x: Tensor) -> Tensor:
         ("pmt_sysu.py", None),
     ],
 )
-def test_the_last_stages_sums_are_in_float32_and_the_rest_is_not(config, in_float32):
+def test_the_first_and_last_stages_sums_are_in_float32_and_the_rest_is_not(config, in_float32):
     model = inference_copy(toy_model("", config).eval(), dtype=torch.bfloat16, mixed=True)
     turned = {name for name, module in model.named_modules() if isinstance(module, InFloat32)}
     if in_float32 is None:  # a transformer: its sums are in float32 whatever the precision
@@ -44,13 +44,24 @@ def test_the_last_stages_sums_are_in_float32_and_the_rest_is_not(config, in_floa
         return
     stage = list(model.backbone.trunk)[-1]
     ends = {f"backbone.trunk.{stage}.{i}.conv2" for i in (0, 1)} | {f"backbone.trunk.{stage}.0.downsample"}
-    assert turned == ends | in_float32
+    last = {f"backbone.trunk.{stage}.1.conv1"}
+    first = {f"backbone.trunk.stage1.{i}.conv2" for i in (0, 1)}
+    first |= {f"backbone.streams.{name}.stem.conv1" for name in model.backbone.streams}
+    assert turned == first | last | ends | in_float32
     kinds: dict[str, torch.dtype] = {}
     for name in (f"{stage}.0", f"{stage}.0.conv1", f"{stage}.1"):
         module = model.backbone.trunk.get_submodule(name)
         module.register_forward_hook(lambda _, x, y, name=name: kinds.update({name: y.dtype}))
     features(model, torch.bfloat16, torch.randn(2, 3, *model.image_size))
     assert kinds == {f"{stage}.0": torch.float32, f"{stage}.0.conv1": torch.bfloat16, f"{stage}.1": torch.float32}
+
+
+def test_the_stage_that_is_private_and_the_bottleneck_are_turned_too():
+    model = inference_copy(toy_model("", "dns_sysu.py", depth=50).eval(), dtype=torch.bfloat16, mixed=True)
+    turned = {name for name, module in model.named_modules() if isinstance(module, InFloat32)}
+    assert {f"backbone.streams.{m}.stage1.{i}.conv3" for m in ("visible", "infrared") for i in (0, 1, 2)} < turned
+    assert {"backbone.trunk.stage4.2.conv2", "backbone.trunk.stage4.2.conv3"} < turned
+    assert not {name for name in turned if "stage2" in name or "stage3" in name}
 
 
 def test_features_that_lie_close_together_keep_their_differences():
