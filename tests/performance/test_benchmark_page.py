@@ -150,3 +150,17 @@ def test_the_losses_case_runs():
     report = network.losses(quick=True, threads=1, num_rows=24, dim=16)
     assert [row[0] for row in report.figures] == ["QuadrupleCenterTripletLoss", "BatchHardTripletLoss"]
     assert len(report.goals) == 1
+
+
+def test_what_all_similarities_of_a_query_share_is_no_change_of_them():
+    import network
+
+    exact = np.random.default_rng(0).standard_normal((20, 9))
+    infrared = np.arange(20) < 8
+    exact[~infrared, 8] = 1
+    shared, own = exact.copy(), exact.copy()
+    shared[infrared, 8] += 5  # to every similarity
+    own[infrared, 0] *= 1.01
+    assert network.relative_error(shared, exact) > 0.5
+    assert network.change_of_similarities(shared, exact, infrared) < 1e-12
+    assert 1e-3 < network.change_of_similarities(own, exact, infrared) < 1e-2

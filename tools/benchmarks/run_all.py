@@ -38,6 +38,7 @@ CASES: dict[str, tuple[Callable[..., Report], str]] = {
     "extraction": (network.extraction, "Feature extraction"),
     "exported": (exported.exported, "Exported models"),
     "precision": (network.precision, "Half precision"),
+    "precision_systems": (network.precision_systems, "Half precision of every system"),
     "folder": (data.folder, "Features of a large folder"),
     "start": (platform_costs.start, "Start of training"),
     "overhead": (platform_costs.overhead, "The platform, per iteration"),
@@ -46,7 +47,7 @@ CASES: dict[str, tuple[Callable[..., Report], str]] = {
     "engines": (galleries.engines, "Engines of a gallery"),
     "million": (galleries.million, "A gallery of a million rows"),
 }
-ASKED_FOR = ("precision", "large_gallery", "engines", "million")
+ASKED_FOR = ("precision", "precision_systems", "large_gallery", "engines", "million")
 """Cases that run only when they are named: studies, which take long and say little of the machine."""
 LIMIT, LIMIT_ASKED_FOR = 600, 7200
 """Seconds after which a case is given up."""

@@ -36,6 +36,7 @@ class Stem(nn.Module):
     """
 
     conv_bn_pairs = (("conv1", "bn1"),)  # folded into one another for inference
+    float32_in_mixed = ("conv1",)
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()

@@ -9,6 +9,13 @@ from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
 
+class MeanOfMaps(nn.Module):
+    """The mean of maps of one shape."""
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        return sum(maps) / len(maps)  # type: ignore[return-value]
+
+
 class DilatedBranch(nn.Module):
     """conv1x1(relu(mean of a 3x3 convolution at each dilation)): (N, C, h, w) -> (N, C, h, w).
 
@@ -17,16 +24,19 @@ class DilatedBranch(nn.Module):
         dilations: one convolution C -> C/4 without bias for each; padding keeps the size.
     """
 
+    float32_in_mixed = ("mean", "expand")  # what comes out replaces the map
+
     def __init__(self, channels: int, dilations: tuple[int, ...] = (1, 2, 3)) -> None:
         super().__init__()
         inner = channels // 4
         self.dilated = nn.ModuleList(
             nn.Conv2d(channels, inner, kernel_size=3, padding=d, dilation=d, bias=False) for d in dilations
         )
+        self.mean = MeanOfMaps()
         self.expand = nn.Conv2d(inner, channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = sum(conv(x) for conv in self.dilated) / len(self.dilated)  # (N, C/4, h, w)
+        mean = self.mean(*(conv(x) for conv in self.dilated))  # (N, C/4, h, w)
         return self.expand(torch.relu(mean))
 
 
