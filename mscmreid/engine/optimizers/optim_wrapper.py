@@ -80,6 +80,10 @@ class AutocastOptimWrapper(OptimWrapper):
         ):
             yield
 
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """The loss divided by the batches that are accumulated, as in MMEngine, which divides by 1, too."""
+        return loss if self._accumulative_counts == 1 else super().scale_loss(loss)
+
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Gradients of the scaled loss; ``kwargs`` go to :meth:`torch.Tensor.backward`."""
         self.scaler.scale(loss).backward(**kwargs)
