@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mscmreid.models.losses.distances import mean_where, same, self_distances
+from mscmreid.models.losses.distances import mean_by_modality, same, self_distances
 from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
@@ -46,7 +46,7 @@ def batch_hard_triplet_within(features: Tensor, label: Tensor, modality: Tensor,
     positive = torch.where(same_class & own, distances, 0.0).amax(1)
     negative = torch.where(same_class | ~own, math.inf, distances).amin(1)
     hinge = (positive - negative + margin).relu()
-    return mean_where(hinge, modality == 0) + mean_where(hinge, modality == 1)
+    return mean_by_modality(hinge, modality)
 
 
 @MODELS.register_module()
