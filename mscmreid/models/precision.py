@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
@@ -42,36 +40,3 @@ def computing_precision(x: Tensor) -> torch.dtype:
     device = x.device.type
     on = device != "meta" and torch.is_autocast_enabled(device)
     return torch.get_autocast_dtype(device) if on else x.dtype
-
-
-class _LaidOut(torch.autograd.Function):
-    """A tensor in another precision and order in memory, and its gradient back in those of the tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:
-        ctx.dtype, ctx.stride = x.dtype, x.stride()
-        return x.to(dtype, memory_format=memory_format)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        if gradient.dtype is ctx.dtype and gradient.stride() == ctx.stride:
-            return gradient, None, None
-        own = torch.empty_strided(gradient.shape, ctx.stride, dtype=ctx.dtype, device=gradient.device)
-        return own.copy_(gradient), None, None
-
-
-def laid_out(x: Tensor, dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:
-    """``x.to(dtype, memory_format=...)``, whose gradient comes back as ``x`` lies in memory, in one pass.
-
-    torch's own gradient of it is in the precision of ``x`` but in the order of the gradient that came in, and is laid
-    out once more by what reads it.
-
-    Args:
-        x: without gaps in memory.
-    """
-    if not (x.requires_grad and torch.is_grad_enabled()):
-        return x.to(dtype, memory_format=memory_format)
-    if x.dtype is dtype and (memory_format is torch.preserve_format or x.is_contiguous(memory_format=memory_format)):
-        return x
-    return _LaidOut.apply(x, dtype, memory_format)

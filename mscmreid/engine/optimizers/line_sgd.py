@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim.sgd import sgd
 
 from mscmreid.models.cast_once import laid_out_like, line
@@ -31,7 +30,9 @@ class LineSGD(torch.optim.SGD):
         for group in self.param_groups:
             used = [p for p in group["params"] if p.grad is not None]
             momenta = [self.state[p].get("momentum_buffer") if group["momentum"] else None for p in used]
-            lines = [None if m is None else line(laid_out_like(m, p)) for m, p in zip(momenta, used, strict=True)]
+            lines: list[Any] = [
+                None if m is None else line(laid_out_like(m, p)) for m, p in zip(momenta, used, strict=True)
+            ]
             sgd(
                 [line(p) for p in used],
                 [line(laid_out_like(p.grad, p)) for p in used],

@@ -86,7 +86,7 @@ def distances_to_means(x: Tensor, members: Tensor) -> Tensor:
     weights, _ = _mean_weights(members, x.dtype)
     with_means = products @ weights.T  # <x_i, mean_j>
     mean_norms = (weights * with_means.T).sum(1)  # <mean_j, mean_j>
-    return _root(products.diagonal()[:, None] - 2 * with_means + mean_norms[None, :])
+    return _root(torch.sub(products.diagonal()[:, None], with_means, alpha=2) + mean_norms[None, :])
 
 
 def mean_where(values: Tensor, valid: Tensor, dim: int = 0) -> Tensor:

@@ -29,14 +29,14 @@ def mmd(squared_distances: Tensor, first: Tensor, second: Tensor) -> Tensor:
         (...): a scalar for one pair of groups.
     """
     groups = torch.stack([first, second]).to(squared_distances)  # (2, ..., N)
-    takes_part, sizes = groups.sum(0), groups.sum(-1)
-    n = sizes.sum(0)
+    takes_part, sizes = groups.sum(0), groups.sum(-1, keepdim=True)
+    n = takes_part.sum(-1)
     total = (takes_part @ squared_distances.detach() * takes_part).sum(-1)
     bandwidth = total / (n * n - n).clamp_min(1) / 4
     bandwidth = torch.where(bandwidth > 0, bandwidth, 1.0)
     widths = bandwidth[..., None] * torch.arange(NUM_KERNELS, dtype=n.dtype, device=n.device).exp2()  # (..., 5)
     kernel = torch.exp(-squared_distances / widths[..., None, None]).sum(-3)  # (..., N, N)
-    weights = (groups[0] * sizes[1, ..., None] - groups[1] * sizes[0, ..., None]) / sizes.prod(0).clamp_min(1)[..., None]
+    weights = (groups[0] * sizes[1] - groups[1] * sizes[0]) / sizes.prod(0).clamp_min(1)  # (..., N)
     return (weights[..., None, :] @ kernel @ weights[..., :, None])[..., 0, 0]
 
 

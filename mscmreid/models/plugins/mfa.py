@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.layout import laid_out
 from mscmreid.models.plugins.nonlocal_block import dot_product_attention
-from mscmreid.models.precision import full_precision, laid_out
+from mscmreid.models.precision import full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
@@ -106,7 +107,7 @@ class CrossStageNonLocal(nn.Module):
         with full_precision(high):
             wide = torch.promote_types(theta.dtype, torch.float32)
             y = self.attention(*(laid_out(t, wide, self.reads) for t in (theta, phi, g)))
-            if high.is_contiguous(memory_format=torch.channels_last):
+            if self.training and high.is_contiguous(memory_format=torch.channels_last):
                 y = laid_out(y, self.out_conv.weight.dtype, torch.channels_last)
             return high + self.out_bn(self.out_conv(y.to(self.out_conv.weight.dtype))).to(high.dtype)
 

@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mscmreid.models.attention import BatchFirstAttention
-from mscmreid.models.precision import computing_precision, full_precision, laid_out
+from mscmreid.models.layout import laid_out
+from mscmreid.models.precision import computing_precision, full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
