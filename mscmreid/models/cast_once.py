@@ -87,16 +87,23 @@ class _CastTogether(torch.autograd.Function):
 
 
 def _cast_together(values: Sequence[Tensor], like: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The values in ``dtype``, as pieces of one tensor, each laid out in memory as the one of ``like`` in its place.
-
-    Tensors of parameters are dense: any of them is a line of numbers in the order in which it lies.
-    """
+    """The values in ``dtype``, as pieces of one tensor, each laid out in memory as the one of ``like`` in its place."""
     lines, starts, start = [], [], 0
     for value, own in zip(values, like, strict=True):
-        if value.stride() != own.stride():
-            value = torch.empty_like(own, dtype=value.dtype).copy_(value)
-        lines.append(value.as_strided((value.numel(),), (1,)))
+        lines.append(line(laid_out_like(value, own)))
         starts.append(start)
         start += value.numel()
     together = torch.cat(lines).to(dtype)
     return tuple(together.as_strided(own.shape, own.stride(), begin) for own, begin in zip(like, starts, strict=True))
+
+
+def laid_out_like(value: Tensor, own: Tensor) -> Tensor:
+    """``value`` in the order in memory that ``own``, of its shape, has; copied only where it lies otherwise."""
+    if all(n == 1 or a == b for n, a, b in zip(own.shape, own.stride(), value.stride(), strict=True)):
+        return value
+    return torch.empty_like(own, dtype=value.dtype).copy_(value)
+
+
+def line(dense: Tensor) -> Tensor:
+    """The numbers of a tensor without gaps, such as a parameter, in the order in which they lie; no copy."""
+    return dense.as_strided((dense.numel(),), (1,))

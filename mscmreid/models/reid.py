@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -81,6 +82,14 @@ class CrossModalReID(BaseModel):
         if mode == "tensor":
             return outputs, rows
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', found {mode!r}")
+
+    def parse_losses(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of those named ``*loss*``, and all that is logged; MMEngine's would take the mean of every scalar."""
+        if not all(isinstance(value, Tensor) for value in losses.values()):
+            return super().parse_losses(dict(losses))
+        logged = {name: value.mean() if value.ndim else value for name, value in losses.items()}
+        total = functools.reduce(torch.add, (value for name, value in logged.items() if "loss" in name))
+        return total, {"loss": total, **logged}
 
     def test_step(self, data: Mapping) -> list[ReIDDataSample]:
         """One batch of the data loader -> its data samples with features; see :meth:`predict`.

@@ -10,6 +10,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
+from mscmreid.engine.optimizers.line_sgd import LineSGD
 from mscmreid.engine.optimizers.optim_wrapper import AutocastOptimWrapper, usable_precision
 from mscmreid.engine.optimizers.optim_wrapper_constructor import ReIDOptimWrapperConstructor, parameter_groups
 
@@ -167,3 +168,65 @@ def test_an_infinite_gradient_is_left_out_and_halves_the_scale(monkeypatch):
 def test_a_wrong_loss_scale_is_an_error():
     with pytest.raises(ValueError, match="loss_scale"):
         wrapper(nn.Linear(1, 1), loss_scale="static")
+
+
+def steps_in_channels_last(make, count: int = 3) -> tuple[nn.Parameter, torch.optim.Optimizer]:
+    """A weight in channels_last after some steps of an optimizer."""
+    generator = torch.Generator().manual_seed(0)
+    weight = nn.Parameter(torch.randn(8, 6, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last))
+    unused = nn.Parameter(torch.ones(2))
+    optimizer = make([weight, unused])
+    for _ in range(count):
+        weight.grad = torch.randn(weight.shape, generator=generator).contiguous(memory_format=torch.channels_last)
+        optimizer.step()
+    return weight, optimizer
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(momentum=0.9, nesterov=True),
+        dict(momentum=0.5, dampening=0.1),
+        dict(weight_decay=0.01),
+        dict(maximize=True),
+    ],
+)
+def test_sgd_on_lines_is_torchs_to_the_bit(options):
+    theirs, reference = steps_in_channels_last(lambda p: torch.optim.SGD(p, lr=0.1, fused=True, **options))
+    ours, optimizer = steps_in_channels_last(lambda p: LineSGD(p, lr=0.1, fused=True, **options))
+    assert torch.equal(ours, theirs) and ours.stride() == theirs.stride()
+    state, expected = optimizer.state_dict(), reference.state_dict()
+    assert state["param_groups"] == expected["param_groups"] and state["state"].keys() == expected["state"].keys()
+    for number, entries in expected["state"].items():
+        for name, value in entries.items():
+            assert torch.equal(state["state"][number][name], value)
+            assert state["state"][number][name].stride() == value.stride()
+    assert LineSGD([ours], lr=0.1, fused=True).step(lambda: 5.0) == 5.0
+
+
+def test_sgd_on_a_cpu_copies_no_gradient():
+    model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = ReIDOptimWrapperConstructor(dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)))(model).optimizer
+    assert type(optimizer) is LineSGD
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        optimizer.step()
+    names = [event.name for event in profile.events()]
+    assert "aten::_fused_sgd_" in names and "aten::copy_" not in names
+
+
+@pytest.mark.parametrize("make", [LineSGD, torch.optim.SGD, torch.optim.AdamW])
+def test_momentum_of_another_memory_format_meets_its_weights(make):
+    options = dict(lr=0.1, fused=True) if make is torch.optim.AdamW else dict(lr=0.1, momentum=0.9, fused=True)
+    found = []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        weight, optimizer = steps_in_channels_last(lambda p: make(p, **options))
+        state = copy.deepcopy(optimizer.state_dict())
+        for entries in state["state"].values():
+            for name, value in entries.items():
+                entries[name] = value.contiguous(memory_format=layout) if value.ndim == 4 else value
+        AutocastOptimWrapper(optimizer, dtype="float32").load_state_dict(state)
+        optimizer.step()
+        found.append(weight.detach())
+    assert torch.equal(*found)

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mscmreid.models.cast_once import WeightsCastOnce
+from mscmreid.models.cast_once import WeightsCastOnce, laid_out_like
 from mscmreid.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -80,6 +80,10 @@ class AutocastOptimWrapper(OptimWrapper):
         ):
             yield
 
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """The loss divided by the batches that are accumulated, as in MMEngine, which divides by 1, too."""
+        return loss if self._accumulative_counts == 1 else super().scale_loss(loss)
+
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Gradients of the scaled loss; ``kwargs`` go to :meth:`torch.Tensor.backward`."""
         self.scaler.scale(loss).backward(**kwargs)
@@ -107,7 +111,11 @@ class AutocastOptimWrapper(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore :meth:`state_dict`; a state without a scale (another precision) leaves the scaler as it is."""
+        """Restore :meth:`state_dict`; a state without a scale (another precision) leaves the scaler as it is.
+
+        Momentum of a run in another memory format is laid out as the weights are: torch's fused optimizers read
+        both in the order in which their numbers lie.
+        """
         state_dict = dict(state_dict)
         scale = state_dict.pop("loss_scaler", None)
         if self.scaler.is_enabled():
@@ -116,6 +124,10 @@ class AutocastOptimWrapper(OptimWrapper):
             else:
                 print_log("the checkpoint holds no loss scale (it ran without float16): it starts anew", "current")
         super().load_state_dict(state_dict)
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = laid_out_like(value, parameter)
 
 
 def _scaler_options(loss_scale: str | float | Mapping[str, Any]) -> dict[str, Any]:

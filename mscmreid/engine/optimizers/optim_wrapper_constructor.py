@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mscmreid.engine.optimizers.line_sgd import LineSGD
 from mscmreid.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)
@@ -110,6 +111,8 @@ class ReIDOptimWrapperConstructor:
         device_type = groups[0]["params"][0].device.type
         if cls in FUSED and device_type in ("cuda", "cpu") and not {"fused", "foreach"} & set(cfg):
             cfg["fused"] = True
+            if cls is torch.optim.SGD and device_type == "cpu":
+                cfg["type"] = LineSGD
         for group in groups:
             count = sum(p.numel() for p in group["params"])
             options = ", ".join(f"{k} {v:g}" for k, v in group.items() if k != "params")

@@ -129,8 +129,8 @@ class ReIDHead(BaseModule):
                 losses[f"loss_{name}_{part}" if part else f"loss_{name}"] = self.loss_weights[i] * value
         if "logits" in outputs:
             with torch.no_grad():
-                hits = outputs["logits"].float().argmax(dim=1) == rows.label
-                losses["acc"] = 100.0 * hits.float().mean()
+                hits = outputs["logits"].argmax(dim=1) == rows.label
+                losses["acc"] = torch.where(hits, 100.0, 0.0).mean()
         return losses
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import torch
 from torch import Tensor
 
-from mscmreid.models.losses.distances import mean_where, same, self_distances
+from mscmreid.models.losses.distances import mean_by_modality, same, self_distances
 from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
@@ -26,9 +27,9 @@ def batch_hard_triplet(features: Tensor, label: Tensor, margin: float) -> Tensor
         A scalar.
     """
     distances, same_class = self_distances(features), same(label)
-    positive = distances.masked_fill(~same_class, 0.0).amax(1)
-    negative = distances.masked_fill(same_class, math.inf).amin(1)
-    return (positive - negative + margin).clamp_min(0).mean()
+    positive = torch.where(same_class, distances, 0.0).amax(1)
+    negative = torch.where(same_class, math.inf, distances).amin(1)
+    return (positive - negative + margin).relu().mean()
 
 
 def batch_hard_triplet_within(features: Tensor, label: Tensor, modality: Tensor, margin: float) -> Tensor:
@@ -42,10 +43,10 @@ def batch_hard_triplet_within(features: Tensor, label: Tensor, modality: Tensor,
     """
     distances, own = self_distances(features), same(modality)
     same_class = same(label)
-    positive = distances.masked_fill(~(same_class & own), 0.0).amax(1)
-    negative = distances.masked_fill(same_class | ~own, math.inf).amin(1)
-    hinge = (positive - negative + margin).clamp_min(0)
-    return mean_where(hinge, modality == 0) + mean_where(hinge, modality == 1)
+    positive = torch.where(same_class & own, distances, 0.0).amax(1)
+    negative = torch.where(same_class | ~own, math.inf, distances).amin(1)
+    hinge = (positive - negative + margin).relu()
+    return mean_by_modality(hinge, modality)
 
 
 @MODELS.register_module()

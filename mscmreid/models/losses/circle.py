@@ -39,8 +39,8 @@ def circle_loss(features: Tensor, labels: Tensor, margin: float, scale: float, d
     fixed = s.detach()
     positive = -scale * (1 + margin - fixed).clamp_min(0) * (s - (1 - margin))
     negative = scale * (fixed + margin).clamp_min(0) * (s - margin)
-    positive = positive.masked_fill(~same_class | itself, -math.inf).logsumexp(1)  # (N,)
-    negative = negative.masked_fill(same_class, -math.inf).logsumexp(1)  # (N,)
+    positive = torch.where(same_class & ~itself, positive, -math.inf).logsumexp(1)  # (N,)
+    negative = torch.where(same_class, -math.inf, negative).logsumexp(1)  # (N,)
     loss = F.softplus(positive + negative).mean()
     return loss / len(features) if divide_by_rows else loss
 

@@ -43,33 +43,29 @@ def center_guided_pair_mining(
     same_class, same_expansion = same(label), same(expansion)
     plain, expanded = expansion == 0, expansion > 0
 
-    # Everything below is per row i of an expansion and stands for the class y_i there: (N,), (N, D) or (N, N).
-    c1, has1 = means_of(features, same_class & (plain & (side == 0)))
-    c2, has2 = means_of(features, same_class & (plain & (side == 1)))
-    c3, has3 = means_of(features, same_class & same_expansion & (side == 0))
-    c4, has4 = means_of(features, same_class & same_expansion & (side == 1))
-    d13, d23 = paired_distances(c1, c3), paired_distances(c2, c3)
-    d14, d24 = paired_distances(c1, c4), paired_distances(c2, c4)
+    # Everything below is per row i of an expansion and stands for the class y_i there.
+    of_side = torch.stack([side == 0, side == 1])[:, None]  # (2, 1, N)
+    members = torch.cat([same_class & plain & of_side, same_class & same_expansion & of_side])  # (4, N, N): 1 to 4
+    centers, exists = means_of(features, members)  # (4, N, D), (4, N)
+    between = paired_distances(centers[:2], centers[2:, None])  # (2, 2, N)
+    d13, d23, d14, d24 = between.flatten(0, 1).unbind()
+    others = exists[:, None] & ~same_class
+    others = torch.cat([others[:2], others[2:] & same_expansion])  # (4, N, N)
+    nearest = torch.where(others, pairwise_distances(centers, centers), math.inf).amin(2)  # (4, N)
+    near_plain, near_expanded = nearest.unflatten(0, (2, 2)).unbind()  # (2, N) each: n1 and n2, n3 and n4
 
-    def nearest_other(center: Tensor, candidates: Tensor) -> Tensor:
-        return pairwise_distances(center, center).masked_fill(~(candidates & ~same_class), math.inf).amin(1)
-
-    n1, n2 = nearest_other(c1, has1[None, :]), nearest_other(c2, has2[None, :])
-    n3, n4 = nearest_other(c3, has3 & same_expansion), nearest_other(c4, has4 & same_expansion)
-
+    # L_123 and L_124 side by side, in each its three h.
+    positive = torch.stack([d23, d14])  # (2, N)
+    negative = torch.stack([torch.stack([d13, d24]).detach(), near_expanded, near_plain])  # (3, 2, N)
+    take_part = exists[0] & exists[1] & exists[2:] & negative.isfinite()
     # The rows of a class in an expansion share its weight 1.
-    share = expanded.to(features.dtype) / (same_class & same_expansion).sum(1)
-
-    def hinge(negative: Tensor, positive: Tensor, exists: Tensor) -> Tensor:
-        weight = share * (exists & negative.isfinite())
-        num_classes = same_expansion.to(weight.dtype) @ weight  # of the row's expansion
-        # num_classes is 0 only where weight is, too
-        return (weight / num_classes.clamp_min(0.5) * (positive - negative + margin).clamp_min(0)).sum()
-
-    in123, in124 = has1 & has2 & has3, has1 & has2 & has4
-    l123 = hinge(d13.detach(), d23, in123) + (hinge(n3, d23, in123) + hinge(n1, d23, in123)) / 2
-    l124 = hinge(d24.detach(), d14, in124) + (hinge(n4, d14, in124) + hinge(n2, d14, in124)) / 2
-    return (l123 + l124) / 2
+    share = expanded / (same_class & same_expansion).sum(1, dtype=features.dtype)
+    weight = torch.where(take_part, share, 0.0)
+    num_classes = weight @ same_expansion.to(weight.dtype)  # of the row's expansion
+    # num_classes is 0 only where weight is, too
+    hinges = weight / num_classes.clamp_min(0.5) * (positive - negative + margin).relu()
+    first, second, third = hinges.sum((1, 2)).unbind()
+    return (first + (second + third) / 2) / 2
 
 
 def pair_mining_of_streams(

@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional as F
 
-from mscmreid.models.losses.distances import mean_where
+from mscmreid.models.losses.distances import mean_by_modality
 from mscmreid.models.losses.metric_loss import MetricLoss
 from mscmreid.registry import MODELS
 
@@ -18,7 +18,7 @@ def cross_entropy_by_modality(logits: Tensor, label: Tensor, modality: Tensor, l
     A modality without rows counts as 0; rows of neither take no part.
     """
     losses = F.cross_entropy(logits, label, label_smoothing=label_smoothing, reduction="none")
-    return mean_where(losses, modality == 0) + mean_where(losses, modality == 1)
+    return mean_by_modality(losses, modality)
 
 
 @MODELS.register_module()

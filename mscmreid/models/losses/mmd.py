@@ -23,19 +23,21 @@ def mmd(squared_distances: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
     Args:
         squared_distances: D (N, N), fp32 or fp64, 0 on the diagonal.
-        first, second: which rows make the groups: (N,) booleans, never both.
+        first, second: which rows make the groups: (..., N) booleans, never both.
 
     Returns:
-        A scalar.
+        (...): a scalar for one pair of groups.
     """
-    groups = torch.stack([first, second]).to(squared_distances)  # (2, N)
-    takes_part, sizes = groups.sum(0), groups.sum(1)
-    n = sizes.sum()
-    bandwidth = (takes_part @ squared_distances.detach() @ takes_part) / (n * (n - 1)).clamp_min(1) / 4
+    groups = torch.stack([first, second]).to(squared_distances)  # (2, ..., N)
+    takes_part, sizes = groups.sum(0), groups.sum(-1, keepdim=True)
+    n = takes_part.sum(-1)
+    total = (takes_part @ squared_distances.detach() * takes_part).sum(-1)
+    bandwidth = total / (n * n - n).clamp_min(1) / 4
     bandwidth = torch.where(bandwidth > 0, bandwidth, 1.0)
-    kernel = sum(torch.exp(-squared_distances / (2**q * bandwidth)) for q in range(NUM_KERNELS))  # (N, N)
-    weights = (groups[0] * sizes[1] - groups[1] * sizes[0]) / sizes.prod().clamp_min(1)  # (N,)
-    return weights @ kernel @ weights
+    widths = bandwidth[..., None] * torch.arange(NUM_KERNELS, dtype=n.dtype, device=n.device).exp2()  # (..., 5)
+    kernel = torch.exp(-squared_distances / widths[..., None, None]).sum(-3)  # (..., N, N)
+    weights = (groups[0] * sizes[1] - groups[1] * sizes[0]) / sizes.prod(0).clamp_min(1)  # (..., N)
+    return (weights[..., None, :] @ kernel @ weights[..., :, None])[..., 0, 0]
 
 
 def modality_discrepancy(features: Tensor, modality: Tensor) -> Tensor:
@@ -70,9 +72,11 @@ def domain_alignment(
     both = F.normalize(torch.cat([features, shifted]), dim=1)  # (2N, D)
     distances = squared_self_distances(both)
     plain = torch.arange(len(both), device=both.device) < len(features)
-    visible, infrared = ((modality == m).repeat(2) for m in (0, 1))
-    cross = mmd(distances, plain & visible, plain & infrared) + mmd(distances, ~plain & visible, ~plain & infrared)
-    shift = mmd(distances, plain & visible, ~plain & visible) + mmd(distances, plain & infrared, ~plain & infrared)
+    modality = torch.cat([modality, modality])
+    visible, infrared = modality == 0, modality == 1
+    z_v, z_i, s_v, s_i = plain & visible, plain & infrared, ~plain & visible, ~plain & infrared
+    pairs = mmd(distances, torch.stack([z_v, s_v, z_v, z_i]), torch.stack([z_i, s_i, s_v, s_i]))
+    cross, shift = pairs.unflatten(0, (2, 2)).sum(1).unbind()
     return cross_weight * cross + shift_weight * shift
 
 

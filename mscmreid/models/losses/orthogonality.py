@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mscmreid.models.losses.distances import same
@@ -23,7 +24,7 @@ def branch_orthogonality(features: Tensor, stream: Tensor, branch: Tensor, image
         A scalar: sum of the pairs' inner products / N.
     """
     pairs = same(image) & same(stream) & (branch[:, None] < branch[None, :]) & (branch > 0)[:, None]
-    return (features @ features.T).masked_fill(~pairs, 0.0).sum() / len(features)
+    return torch.where(pairs, features @ features.T, 0.0).sum() / len(features)
 
 
 @MODELS.register_module()

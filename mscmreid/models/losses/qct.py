@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from mscmreid.models.losses.distances import distances_to_means, mean_where, means_of, paired_distances, same
@@ -38,11 +39,11 @@ def quadruple_center_triplet(
     pull = features.new_zeros(())
     if alpha < 1:
         center, exists = means_of(features, same_class & ~same(modality))
-        pull = pull + (1 - alpha) * mean_where(paired_distances(features, center), exists)
+        pull = torch.add(pull, mean_where(paired_distances(features, center), exists), alpha=1 - alpha)
     if alpha > 0:
         center, exists = means_of(features, same_class & same(stream))
-        pull = pull + alpha * mean_where(paired_distances(features, center), exists)
-    hinge = (margin - distances_to_means(features, same_class)).clamp_min(0)  # (N, N), column j: centre of y_j
+        pull = torch.add(pull, mean_where(paired_distances(features, center), exists), alpha=alpha)
+    hinge = (margin - distances_to_means(features, same_class)).relu()  # (N, N), column j: centre of y_j
     push = mean_where(mean_where(hinge, ~same_class, dim=1), (~same_class).any(1))
     return (pull + push) / 2
 

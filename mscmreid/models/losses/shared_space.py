@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mscmreid.models.losses.distances import (
+    mean_by_modality,
     mean_where,
     means_of,
     paired_distances,
@@ -37,8 +38,7 @@ def modality_shared_enhancement(features: Tensor, label: Tensor, modality: Tenso
     to_other, to_own = person & ~own & known, person & own & ~itself
     gap = mean_where(distances, to_other, dim=1) - mean_where(distances, to_own, dim=1)
     exists = to_other.any(1) & to_own.any(1)
-    square = gap.square()
-    return (mean_where(square, exists & (modality == 0)) + mean_where(square, exists & (modality == 1))) / 2
+    return mean_by_modality(gap * gap, modality, exists) / 2
 
 
 def discriminative_center(features: Tensor, label: Tensor) -> Tensor:

@@ -39,14 +39,14 @@ def weighted_gap(features: Tensor, label: Tensor) -> Tensor:
         (N,).
     """
     distances, same_class = self_distances(features), same(label)
-    farthest = distances.masked_fill(~same_class, 0.0).amax(1, keepdim=True)
+    farthest = torch.where(same_class, distances, 0.0).amax(1, keepdim=True)
     far = _weighted_sum(distances, distances - farthest, same_class)
     near = _weighted_sum(distances, -distances, ~same_class)
     return far - near
 
 
 def _weighted_sum(distances: Tensor, exponents: Tensor, mask: Tensor) -> Tensor:
-    weights = exponents.masked_fill(~mask, -math.inf).exp()
+    weights = torch.where(mask, exponents, -math.inf).exp()
     return (weights * distances).sum(1) / (weights.sum(1) + 1e-6)
 
 
@@ -58,7 +58,7 @@ def weighted_regularized_triplet(features: Tensor, label: Tensor) -> Tensor:
 def enhanced_squared_difference(features: Tensor, label: Tensor) -> Tensor:
     """mean_i log(1 + exp(+-min((f_i - c_i)^2, 88))), + where f_i > c_i, else -; arguments as :func:`weighted_gap`."""
     gap = weighted_gap(features, label)
-    square = gap.square().clamp_max(MAX_SQUARED_GAP)
+    square = (gap * gap).clamp_max(MAX_SQUARED_GAP)
     return nn.functional.softplus(torch.where(gap > 0, square, -square)).mean()
 
 

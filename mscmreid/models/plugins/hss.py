@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mscmreid.models.layout import laid_out
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
@@ -61,7 +62,9 @@ class HSS(nn.Module):
         """(N, C, h, w) -> the same shape, and the same rows."""
         height, width = x.shape[2:]
         profiles = torch.cat(shifted_profiles(x), dim=2).unsqueeze(3)  # (N, C, h + w, 1)
-        u = F.hardswish(self.bn(self.reduce(profiles.to(x.dtype))))  # (N, m, h + w, 1)
+        together = self.training and x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if together else torch.preserve_format
+        u = F.hardswish(self.bn(self.reduce(laid_out(profiles, x.dtype, layout))))  # (N, m, h + w, 1)
         u_height, u_width = u.split([height, width], dim=2)
         over_height = self.attend_height(u_height).sigmoid()  # (N, C, h, 1)
         over_width = self.attend_width(u_width.transpose(2, 3)).sigmoid()  # (N, C, 1, w)

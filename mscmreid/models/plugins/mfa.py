@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.layout import laid_out
 from mscmreid.models.plugins.nonlocal_block import dot_product_attention
 from mscmreid.models.pointwise import pointwise_conv
 from mscmreid.models.precision import full_precision
@@ -75,6 +76,7 @@ class CrossStageNonLocal(nn.Module):
         inner: channels of theta, phi and g.
         attention: of three maps (B, inner, h, w), which gives a fourth.
         phi_stride, out_stride: strides of phi and of the output convolution.
+        reads: the order in memory in which ``attention`` reads its maps.
     """
 
     conv_bn_pairs = (("out_conv", "out_bn"),)  # folded into one another for inference
@@ -88,9 +90,10 @@ class CrossStageNonLocal(nn.Module):
         attention: Callable[[Tensor, Tensor, Tensor], Tensor],
         phi_stride: int = 1,
         out_stride: int = 1,
+        reads: torch.memory_format = torch.preserve_format,
     ) -> None:
         super().__init__()
-        self.attention = attention
+        self.attention, self.reads = attention, reads
         self.theta = nn.Conv2d(high, inner, kernel_size=1)
         self.phi = pointwise_conv(low, inner, phi_stride)
         self.g = nn.Conv2d(low, inner, kernel_size=1)
@@ -104,7 +107,9 @@ class CrossStageNonLocal(nn.Module):
         # Without a softmax the sums over positions outgrow fp16; only the batch norm brings them back.
         with full_precision(high):
             wide = torch.promote_types(theta.dtype, torch.float32)
-            y = self.attention(theta.to(wide), phi.to(wide), g.to(wide))
+            y = self.attention(*(laid_out(t, wide, self.reads) for t in (theta, phi, g)))
+            if self.training and high.is_contiguous(memory_format=torch.channels_last):
+                y = laid_out(y, self.out_conv.weight.dtype, torch.channels_last)
             return high + self.out_bn(self.out_conv(y.to(self.out_conv.weight.dtype))).to(high.dtype)
 
 
@@ -139,7 +144,8 @@ class MFA(nn.Module):
         check_even(sizes[self.source])
         check_even(sizes["x"])
         self.cnl = CrossStageNonLocal(high, low, low, channel_attention, phi_stride=stride, out_stride=stride)
-        self.pnl = CrossStageNonLocal(high, low, low // 2, position_attention)
+        folded = torch.contiguous_format
+        self.pnl = CrossStageNonLocal(high, low, low // 2, position_attention, reads=folded)
 
     def forward(self, x: Tensor, maps: dict[str, Tensor], rows: Rows) -> tuple[Tensor, Rows]:
         """(N, C, h, w) fused with ``maps[source]``, (N, C', h or 2h, w or 2w) -> (N, C, h, w) and the same rows."""

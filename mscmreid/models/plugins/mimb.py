@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mscmreid.models.attention import BatchFirstAttention
-from mscmreid.models.precision import full_precision
+from mscmreid.models.layout import laid_out
+from mscmreid.models.precision import computing_precision, full_precision
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
@@ -29,7 +30,7 @@ class Float32LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):  # one pass brings both the precision and the order that the sums read
-            return super().forward(x.to(torch.float32, memory_format=torch.contiguous_format))
+            return super().forward(laid_out(x, torch.float32, torch.contiguous_format))
 
 
 class MIMBLayer(nn.Module):
@@ -84,11 +85,14 @@ class MIMBLayer(nn.Module):
         o = z
         if self.has_source:
             o = self.source_norm(self.source_narrow(source).flatten(2))  # (B, d, E)
-            z = z + self.source_weight * o
+            z = torch.add(z, o, alpha=self.source_weight)
         z = z + self.attention(o, o, z)[0]  # (B, d, E)
         hidden = self.mlp_expand(self.mlp_norm(z))  # (B, d, 4E)
         z = z + self.mlp_project(hidden * torch.sigmoid(1.702 * hidden))  # QuickGELU; (B, d, E)
-        return self.broad(z.unflatten(2, size))  # (B, C, h, w); x is replaced, not added to
+        z = z.unflatten(2, size)
+        if self.training and x.is_contiguous(memory_format=torch.channels_last):
+            z = laid_out(z, computing_precision(z), torch.channels_last)
+        return self.broad(z)  # (B, C, h, w); x is replaced, not added to
 
 
 @MODELS.register_module()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mscmreid.models.layout import divided
 from mscmreid.registry import MODELS
 from mscmreid.structures import Rows
 
@@ -16,7 +17,7 @@ def dot_product_attention(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     channels together, as maps in channels_last have, so has the result, and nothing is turned around.
     """
     num_channels, num_positions = phi.shape[1:]
-    phi = phi / num_positions
+    phi = divided(phi, num_positions)
     if theta.stride(1) == 1:
         theta, g = theta.transpose(1, 2), g.transpose(1, 2)  # (B, M, C), (B, N, C)
         y = theta @ (phi @ g) if num_channels < num_positions else (theta @ phi) @ g  # (B, M, C)
