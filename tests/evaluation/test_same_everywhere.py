@@ -1,6 +1,7 @@
 """The same features give the same bits under every kernel of numpy's BLAS, every width of vectors, any threads."""
 
 import os
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -29,10 +30,20 @@ MORE = {
 }
 
 
+class NoSuchInstruction(Exception):
+    """A child process was ended by the processor."""
+
+
+NEED_AVX512 = ("SkylakeX", "Cooperlake")
+"""Where OpenBLAS does not see that the processor lacks instructions, and the child ends at the first of them."""
+
+
 def run_with(**settings):
     package = str(Path(mscmreid.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "OMP_NUM_THREADS": "1", **settings}
     done = subprocess.run([sys.executable, SCRIPT], env=environment, capture_output=True, text=True)
+    if done.returncode == -signal.SIGILL:
+        raise NoSuchInstruction(f"this processor lacks instructions of {settings}")
     assert not done.returncode, done.stderr
     return done.stdout
 
@@ -44,7 +55,13 @@ def here():
 
 @pytest.mark.parametrize("name", [*ENVIRONMENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_a_table_is_the_same_to_the_last_bit(name, here):
-    assert run_with(**(ENVIRONMENTS | MORE)[name]) == here
+    try:
+        found = run_with(**(ENVIRONMENTS | MORE)[name])
+    except NoSuchInstruction as error:
+        if name not in NEED_AVX512:
+            raise
+        pytest.skip(str(error))
+    assert found == here
 
 
 def test_a_similarity_is_the_exact_sum_rounded_once():

@@ -63,14 +63,14 @@ def test_streams_are_private_up_to_the_stage_that_the_config_names(private, tmp_
     order = ["stem", "stage1", "stage2", "stage3", "stage4"]
     count = order.index(private) + 1
     assert all(list(stream) == order[:count] for stream in net.streams.values()) and list(net.trunk) == order[count:]
-    net.eval(), theirs.eval()
-    x = torch.randn(2, 3, 64, 32)
+    net.eval().double(), theirs.eval().double()
+    x = torch.randn(2, 3, 64, 32, dtype=torch.float64)
     y = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
     theirs.layer4[0].conv1.stride = theirs.layer4[0].downsample[0].stride = (1, 1)
     expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(y))))
     for name in ("visible", "infrared_2"):  # equal weights in all streams
         outputs, _ = net({name: x}, rows_of(("visible", 2)))
-        torch.testing.assert_close(outputs["map"], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(outputs["map"], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_private_stage_learns_from_its_own_images_only():
