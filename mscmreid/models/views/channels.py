@@ -15,6 +15,7 @@ from mscmreid.models.views.rowwise import (
     check_prob,
     check_range,
     goes_by_row,
+    happens,
     lane_values,
     lanes,
     pixels,
@@ -152,7 +153,7 @@ class ChannelScale:
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``mask``: (n,) booleans; ``factor``: (n, 3) float32."""
-        mask = torch.rand(n, generator=generator) < self.prob
+        mask = happens(generator, n, self.prob)
         return dict(mask=mask, factor=uniform(generator, (n, 3), *self.factor).float())
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:

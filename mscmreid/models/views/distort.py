@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscmreid.models.views.intensity import brightness, grayscale
-from mscmreid.models.views.rowwise import change_rows, check_range, require_dtype, uniform
+from mscmreid.models.views.rowwise import change_rows, check_range, happens, require_dtype, uniform
 from mscmreid.registry import TRANSFORMS
 
 
@@ -55,7 +55,7 @@ class RandomJitter:
         return dict(
             brightness=uniform(generator, (n,), *self.brightness).float(),
             contrast=uniform(generator, (n,), *self.contrast).float(),
-            contrast_first=torch.rand(n, generator=generator) < 0.5,
+            contrast_first=happens(generator, n, 0.5),
         )
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from mscmreid.models.views.rowwise import (
     check_prob,
     check_range,
     goes_by_row,
-    lane_values,
+    happens,
     lanes,
     require_dtype,
     to_channels_last,
@@ -65,7 +65,7 @@ def draw_rectangles(
 def erase_rows(x: Tensor, fill: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """:func:`erase` by slices, image by image."""
     x = to_channels_last(x)
-    line = lane_values(fill.view(1, 3), x.shape[3]).view(-1).numpy()
+    line = np.tile(fill.numpy(), x.shape[3])
     boxes = zip(top.tolist(), left.tolist(), height.tolist(), width.tolist(), strict=True)
     for image, (t, l, h, w) in zip(lanes(x).numpy(), boxes, strict=True):
         if h and w:
@@ -128,9 +128,10 @@ class RandomErase:
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``top, left, height, width``: (n,) integers; 0 high and wide where nothing is erased."""
-        erased = torch.rand(n, generator=generator) < self.prob
+        erased = happens(generator, n, self.prob)
         box = draw_rectangles(generator, n, size, self.area, self.aspect, self.rounds, self.log_aspect)
-        return dict(box, height=box["height"] * erased, width=box["width"] * erased)
+        sides = {name: torch.from_numpy(box[name].numpy() * erased.numpy()) for name in ("height", "width")}
+        return {**box, **sides}
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The normalised images (N, 3, H, W), erased."""

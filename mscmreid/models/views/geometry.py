@@ -11,6 +11,7 @@ from mscmreid.models.views.rowwise import (
     check_prob,
     from_pixels,
     goes_by_row,
+    happens,
     pixels,
     require_dtype,
     to_channels_last,
@@ -110,7 +111,7 @@ class HorizontalFlip:
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``mask``: (n,) booleans."""
-        return dict(mask=torch.rand(n, generator=generator) < self.prob)
+        return dict(mask=happens(generator, n, self.prob))
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The images (N, 3, H, W), those of ``mask`` mirrored."""

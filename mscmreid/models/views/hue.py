@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mscmreid.models.views.rowwise import check_prob, passes, require_dtype, uniform
+from mscmreid.models.views.rowwise import check_prob, happens, passes, require_dtype, uniform
 from mscmreid.registry import TRANSFORMS
 
 
@@ -57,7 +57,7 @@ class HueShift:
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``turn``: (n,) float32, 0 where nothing changes."""
-        chosen = torch.rand(n, generator=generator) < self.prob
+        chosen = happens(generator, n, self.prob)
         return dict(turn=(uniform(generator, (n,), *self.turn) * chosen).float())
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from mscmreid.models.views.rowwise import (
     check_range,
     from_pixels,
     goes_by_row,
+    happens,
     lane_values,
     lanes,
     passes,
@@ -95,7 +96,7 @@ class RandomGrayscale:
 
     def draw(self, generator: torch.Generator, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
         """``mask``: (n,) booleans."""
-        return dict(mask=torch.rand(n, generator=generator) < self.prob)
+        return dict(mask=happens(generator, n, self.prob))
 
     def apply(self, x: Tensor, draws: dict[str, Tensor]) -> Tensor:
         """The uint8 images (N, 3, H, W), those of ``mask`` gray."""

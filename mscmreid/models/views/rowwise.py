@@ -96,4 +96,10 @@ def check_range(bounds: tuple[float, float], name: str) -> tuple[float, float]:
 
 def uniform(generator: torch.Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:
     """Uniform numbers in [low, high), float64, on the CPU."""
-    return torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
+    drawn = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return torch.from_numpy(drawn.numpy() * (high - low) + low)  # torch would make a tensor of each of the numbers
+
+
+def happens(generator: torch.Generator, n: int, prob: float) -> Tensor:
+    """(n,) booleans on the CPU, each True with probability ``prob``."""
+    return torch.from_numpy(torch.rand(n, generator=generator).numpy() < np.float32(prob))
