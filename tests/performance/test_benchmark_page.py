@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "tools" / "benchmarks"
@@ -164,3 +165,12 @@ def test_what_all_similarities_of_a_query_share_is_no_change_of_them():
     assert network.relative_error(shared, exact) > 0.5
     assert network.change_of_similarities(shared, exact, infrared) < 1e-12
     assert 1e-3 < network.change_of_similarities(own, exact, infrared) < 1e-2
+
+
+def test_where_time_goes_names_the_dearest_operation_first():
+    from measuring import where_time_goes
+
+    a = torch.randn(400, 400)
+    told = where_time_goes(lambda: (a @ a) @ a + 1, most=2)
+    assert told.startswith("mm ") and told.count("%") == 2
+    assert 0 < sum(int(part.split()[-2]) for part in told.split(",")) <= 101

@@ -154,6 +154,17 @@ def fastest(
     return best
 
 
+def where_time_goes(run: Callable[[], object], most: int = 6) -> str:
+    """The operations of torch that take most of a call's processor time, each without those inside it, in percent."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run()
+    events = sorted(profile.key_averages(), key=lambda event: event.self_cpu_time_total, reverse=True)
+    whole = sum(event.self_cpu_time_total for event in events)
+    return ", ".join(
+        f"{event.key.removeprefix('aten::')} {100 * event.self_cpu_time_total / whole:.0f} %" for event in events[:most]
+    )
+
+
 def best_of_rounds(run: Callable[[str, str], dict], sides: Sequence[tuple[str, str]], rounds: int) -> dict:
     """(side, precision) -> what ``run`` found of it in the round in which it was fastest (had the least "seconds").
 

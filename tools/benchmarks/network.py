@@ -21,6 +21,7 @@ from measuring import (
     matmul_rate,
     precisions,
     seconds,
+    where_time_goes,
 )
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
@@ -111,7 +112,8 @@ def step_side(side: str, precision: str, options: dict, num_ids: int, num_instan
     model = make_model(side != "plain", options)
     batch = make_batch(model.image_size, num_ids, num_instances)
     step = plain_step(model, batch) if side == "plain" else our_step(model, batch, precision)
-    return dict(seconds=seconds(step, steps), rate=matmul_rate(getattr(torch, precision)))
+    found = dict(seconds=seconds(step, steps), rate=matmul_rate(getattr(torch, precision)))
+    return found if side == "plain" else dict(found, operations=where_time_goes(step))
 
 
 def _step(options: dict, num_ids: int, num_instances: int, steps: int, rounds: int, threads: int) -> Report:
@@ -135,7 +137,15 @@ def _step(options: dict, num_ids: int, num_instances: int, steps: int, rounds: i
             f"{precision} matrix product of {result['rate'] / 1e9:.0f} GFLOP/s",
         )
     report.notes.append(f"{4 * num_ids * num_instances} maps a step, {flops / 1e9:,.0f} GFLOPs, {threads} threads.")
+    say_where_time_goes(report, found)
     return report
+
+
+def say_where_time_goes(report: Report, found: dict[tuple[str, str], dict]) -> None:
+    """What holds each side from its bound."""
+    for (side, precision), result in found.items():
+        if "operations" in result:
+            report.notes.append(f"Where the time goes, {side}, {precision}: {result['operations']}.")
 
 
 def step(quick: bool, threads: int) -> Report:
@@ -171,7 +181,8 @@ def extraction_side(side: str, precision: str, num_images: int, batches: int) ->
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
             return model.extract_features(x, "visible")
 
-    return dict(seconds=seconds(extract, batches) / num_images, rate=matmul_rate(dtype))
+    found = dict(seconds=seconds(extract, batches) / num_images, rate=matmul_rate(dtype))
+    return found if side == "plain" else dict(found, operations=where_time_goes(extract))
 
 
 def extraction(quick: bool, threads: int) -> Report:
@@ -199,6 +210,7 @@ def extraction(quick: bool, threads: int) -> Report:
             f"{precision} matrix product of {result['rate'] / 1e9:.0f} GFLOP/s",
         )
     report.notes.append(f"{sizes['num_images']} images a batch, {threads} threads, {flops / 1e9:.1f} GFLOPs an image.")
+    say_where_time_goes(report, found)
     best = {
         precision: min(result["seconds"] for (side, p), result in found.items() if p == precision and side != "plain")
         for precision in precisions()
