@@ -77,7 +77,7 @@ setup(
         "torchvision>=0.22",
         "numpy>=1.26",
         "pillow>=10.1",
-        "opencv-python>=4.8",  # as mmengine does
+        "opencv-python>=4.10",  # as mmengine does
         "mmengine>=0.10.7,<0.11",
         "jinja2>=3.1",
         "filelock>=3.13",

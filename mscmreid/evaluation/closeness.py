@@ -30,5 +30,5 @@ def bfloat16_warning(name: str, features: np.ndarray) -> str | None:
     return (
         f"{name} in bfloat16: unit features lie {lies:.3f} from their centre on average, and bfloat16 rounds to "
         f"{BFLOAT16_ROUNDING:.3f} of a number, {share:.0%} of that. Where it was 9% (MSCMNet from scratch), metrics "
-        "moved by up to 0.8 points: use --precision mixed (there up to 0.1), or float32 for numbers to publish"
+        "moved by up to 0.5 points: use --precision mixed (there 0.1), or float32 for numbers to publish"
     )

@@ -38,5 +38,5 @@ def inference_precision(device_type: str, dtype: torch.dtype, tf32: bool = False
 def computing_precision(x: Tensor) -> torch.dtype:
     """In which precision a convolution or a product of ``x`` computes here: autocast's, where there is one."""
     device = x.device.type
-    on = device != "meta" and torch.is_autocast_enabled(device)
+    on = device != "meta" and x.dtype is not torch.float64 and torch.is_autocast_enabled(device)
     return torch.get_autocast_dtype(device) if on else x.dtype

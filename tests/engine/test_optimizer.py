@@ -165,6 +165,42 @@ def test_an_infinite_gradient_is_left_out_and_halves_the_scale(monkeypatch):
     assert scaled.scaler.get_scale() == 4.0
 
 
+@pytest.mark.parametrize("options", [dict(), dict(fused=True), dict(dampening=0.1)])
+def test_momentum_after_an_overflow_in_the_first_step_is_that_of_torchs_plain_sgd(options, monkeypatch):
+    monkeypatch.setattr(torch.amp, "GradScaler", CpuScaler)
+    weights = []
+    for chosen in (options, dict(options, fused=False)):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=0.01, **chosen)
+        cfg = dict(optimizer=optimizer, dtype="float32", loss_scale=dict(init_scale=8.0))
+        scaled = ReIDOptimWrapperConstructor(cfg)(model)
+        for size in (1e38, 1.0, 2.0):
+            loss = model(torch.full((1, 3, 3, 3), size)).sum() * 10
+            freed = [torch.full((4, 3, 3, 3), 7e8) for _ in range(50)]  # what unset memory then holds
+            del freed
+            scaled.update_params(loss)
+        assert scaled.scaler.get_scale() == 4.0
+        weights.append(model.weight.detach())
+    torch.testing.assert_close(*weights, rtol=1e-6, atol=1e-6)
+
+
+def test_a_parameter_whose_first_gradient_comes_later_begins_its_momentum_then():
+    weights = []
+    for fused in (True, False):
+        model = nn.ModuleList([nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)])
+        optimizer = dict(type="SGD", lr=0.1, momentum=0.9, fused=fused)
+        optimizer = ReIDOptimWrapperConstructor(dict(optimizer=optimizer))(model).optimizer
+        for p in model.parameters():
+            nn.init.ones_(p)
+        for used in (1, 2, 2):
+            for p in list(model.parameters())[:used]:
+                p.grad = torch.full_like(p, 0.5)
+            optimizer.step()
+        weights.append(torch.cat([p.detach() for p in model.parameters()]))
+    torch.testing.assert_close(*weights)
+
+
 def test_a_wrong_loss_scale_is_an_error():
     with pytest.raises(ValueError, match="loss_scale"):
         wrapper(nn.Linear(1, 1), loss_scale="static")

@@ -124,7 +124,8 @@ class AutocastOptimWrapper(OptimWrapper):
             else:
                 print_log("the checkpoint holds no loss scale (it ran without float16): it starts anew", "current")
         super().load_state_dict(state_dict)
-        for parameter, state in self.optimizer.state.items():
+        for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
+            state = self.optimizer.state.get(parameter, {})
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[name] = laid_out_like(value, parameter)

@@ -77,6 +77,20 @@ def _trainable(model: nn.Module) -> list[tuple[str, nn.Parameter, bool]]:
     return [(name, p, id(p) in norms) for name, p in model.named_parameters() if p.requires_grad]
 
 
+def begin_momentum(optimizer: torch.optim.SGD, args: Any = None, kwargs: Any = None) -> None:
+    """Before a step of fused SGD: momentum that is not there yet begins at 0, so that the first step makes it g.
+
+    torch would give its kernel unset memory to write g into. Where the gradients of that step overflow (float16), the
+    kernel writes nothing, and the next step takes what lies there for momentum. It also refuses a parameter whose first
+    gradient comes later than the others'.
+    """
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"] and not group["dampening"]:
+            for p in group["params"]:
+                if p.grad is not None and optimizer.state[p].get("momentum_buffer") is None:
+                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ReIDOptimWrapperConstructor:
     """Builds optimizer and wrapper from ``optim_wrapper``.
@@ -109,7 +123,8 @@ class ReIDOptimWrapperConstructor:
                 del group["weight_decay"]
         cls = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
         device_type = groups[0]["params"][0].device.type
-        if cls in FUSED and device_type in ("cuda", "cpu") and not {"fused", "foreach"} & set(cfg):
+        chosen = {"fused", "foreach"} & set(cfg) or cfg.get("dampening")  # with dampening, see begin_momentum
+        if cls in FUSED and device_type in ("cuda", "cpu") and not chosen:
             cfg["fused"] = True
             if cls is torch.optim.SGD and device_type == "cpu":
                 cfg["type"] = LineSGD
@@ -118,4 +133,6 @@ class ReIDOptimWrapperConstructor:
             options = ", ".join(f"{k} {v:g}" for k, v in group.items() if k != "params")
             print_log(f"optimizer group: {len(group['params'])} parameters ({count:,} numbers), {options}", "current")
         optimizer = OPTIMIZERS.build(dict(cfg, params=groups))
+        if isinstance(optimizer, torch.optim.SGD):
+            optimizer.register_step_pre_hook(begin_momentum)
         return OPTIM_WRAPPERS.build(dict(dict(type="AutocastOptimWrapper") | self.wrapper_cfg, optimizer=optimizer))
