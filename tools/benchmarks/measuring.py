@@ -160,8 +160,9 @@ def where_time_goes(run: Callable[[], object], most: int = 6) -> str:
         run()
     events = sorted(profile.key_averages(), key=lambda event: event.self_cpu_time_total, reverse=True)
     whole = sum(event.self_cpu_time_total for event in events)
+    shares = [(event.key.removeprefix("aten::"), 100 * event.self_cpu_time_total / whole) for event in events[:most]]
     return ", ".join(
-        f"{event.key.removeprefix('aten::')} {100 * event.self_cpu_time_total / whole:.0f} %" for event in events[:most]
+        f"{'compiled parts' if 'CompiledFxGraph' in name else name} {share:.0f} %" for name, share in shares
     )
 
 
