@@ -2,8 +2,8 @@
 
     python tools/benchmarks/run_all.py [--quick] [--only CASE ...] [--threads 2] [--out docs/benchmarks.md]
 
-Run it on a machine that does nothing else: about half an hour on two cores, 11 minutes with --quick (smaller sizes,
-nothing is compiled). With --only the cases' tables are printed and the page is written only where --out names one. A
+Run it on a machine that does nothing else: 13 minutes on two cores, fewer with --quick (smaller sizes, nothing is
+compiled). With --only the cases' tables are printed and the page is written only where --out names one. A
 case is a function ``case(quick, threads) -> Report`` of this folder, run in a process of its own; its docstring says
 what is compared.
 """
