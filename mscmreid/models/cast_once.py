@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mscmreid.models.folding import modules_with_cast_weights
+from mscmreid.models.layout import laid_out_like, line
 
 GROUP = 2**23
 """Weights are cast in groups of about so many numbers (32 MiB in float32, about a bucket of data-parallel training), so
@@ -95,15 +96,3 @@ def _cast_together(values: Sequence[Tensor], like: Sequence[Tensor], dtype: torc
         start += value.numel()
     together = torch.cat(lines).to(dtype)
     return tuple(together.as_strided(own.shape, own.stride(), begin) for own, begin in zip(like, starts, strict=True))
-
-
-def laid_out_like(value: Tensor, own: Tensor) -> Tensor:
-    """``value`` in the order in memory that ``own``, of its shape, has; copied only where it lies otherwise."""
-    if all(n == 1 or a == b for n, a, b in zip(own.shape, own.stride(), value.stride(), strict=True)):
-        return value
-    return torch.empty_like(own, dtype=value.dtype).copy_(value)
-
-
-def line(dense: Tensor) -> Tensor:
-    """The numbers of a tensor without gaps, such as a parameter, in the order in which they lie; no copy."""
-    return dense.as_strided((dense.numel(),), (1,))

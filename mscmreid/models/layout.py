@@ -68,3 +68,15 @@ def divided(x: Tensor, number: float) -> Tensor:
     if torch.compiler.is_compiling() or not (x.requires_grad and torch.is_grad_enabled()):
         return x / number
     return _Divided.apply(x, number)
+
+
+def laid_out_like(value: Tensor, own: Tensor) -> Tensor:
+    """``value`` in the order in memory that ``own``, of its shape, has; copied only where it lies otherwise."""
+    if all(n == 1 or a == b for n, a, b in zip(own.shape, own.stride(), value.stride(), strict=True)):
+        return value
+    return torch.empty_like(own, dtype=value.dtype).copy_(value)
+
+
+def line(dense: Tensor) -> Tensor:
+    """The numbers of a tensor without gaps, such as a parameter, in the order in which they lie; no copy."""
+    return dense.as_strided((dense.numel(),), (1,))

@@ -37,7 +37,7 @@ class InFloat32(nn.Module):
 
 
 def keep_sums_in_float32(model: nn.Module) -> int:
-    """Let what rounding would show of in the features be computed in float32, in place; for inference.
+    """Let the parts whose rounding shows in the features be computed in float32, in place; for inference.
 
     In bfloat16 a value keeps eight bits. What a layer makes of its rounded input averages many values, and a rounded
     weight moves all images alike; but what is added up in the last stage goes to the pooling as it is, and where all

@@ -11,7 +11,7 @@ from test_performance_compile import CountGraphs
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from toy_models import pixel_batch, toy_model
+from toy_models import pixel_batch, profiled, toy_model
 
 from mscmreid.engine import AutocastOptimWrapper, ReIDOptimWrapperConstructor
 from mscmreid.models import cast_once
@@ -224,10 +224,8 @@ def ancestors(event) -> Iterator[str]:
 def test_all_copies_of_a_training_step_on_a_cpu_are_known(config, most, of_layout):
     step = training_step(config)
     with torch.backends.mkldnn.flags(enabled=False):
-        step()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            step()
-    chains = [list(ancestors(event)) for event in profile.events() if event.name == "aten::copy_"]
+        events = profiled(step)
+    chains = [list(ancestors(event)) for event in events if event.name == "aten::copy_"]
     in_convolutions = [chain for chain in chains if set(chain) & set(CONVOLUTIONS)]
     # a convolution lays out its inputs and gradients, and copies its bias
     of_convolutions = sum("aten::contiguous" in chain for chain in in_convolutions)
@@ -243,7 +241,5 @@ def test_all_copies_of_the_views_on_a_cpu_are_known(system, most):
     model = toy_model("", f"{system}_sysu.py").train()
     model.set_iteration(BEHIND_EVERY_RAMP)
     batch = pixel_batch()
-    model.data_preprocessor(batch, training=True)  # what is kept of the first one
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        model.data_preprocessor(batch, training=True)
-    assert sum(event.name == "aten::copy_" for event in profile.events()) <= most, system
+    events = profiled(lambda: model.data_preprocessor(batch, training=True))
+    assert sum(event.name == "aten::copy_" for event in events) <= most, system

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from toy_models import toy_model, unsettle
+from toy_models import profiled, toy_model, unsettle
 
 from mscmreid.models.attention import BatchFirstAttention
 from mscmreid.models.folding import inference_copy
@@ -16,10 +16,7 @@ CASTS, LAYOUTS = "aten::_to_copy", "aten::clone"
 
 def copies(run, *kinds: str) -> int:
     """How many tensors a call casts or lays out anew; numbers in an expression, of no dimension, do not count."""
-    run()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
-        run()
-    return sum(event.name in kinds and bool(event.input_shapes[0]) for event in profile.events())
+    return sum(event.name in kinds and bool(event.input_shapes[0]) for event in profiled(run))
 
 
 def features(model: nn.Module, dtype: torch.dtype, modality: str = "visible") -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim.sgd import sgd
 
-from mscmreid.models.cast_once import laid_out_like, line
+from mscmreid.models.layout import laid_out_like, line
 
 
 class LineSGD(torch.optim.SGD):

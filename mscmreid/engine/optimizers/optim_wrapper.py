@@ -12,7 +12,8 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mscmreid.models.cast_once import WeightsCastOnce, laid_out_like
+from mscmreid.models.cast_once import WeightsCastOnce
+from mscmreid.models.layout import laid_out_like
 from mscmreid.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
